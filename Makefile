@@ -1,0 +1,46 @@
+# Everything runs in .venv, installed from constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test lint bench bench-pages help clean
+.DEFAULT_GOAL := help
+
+run: .venv/.run ## install, fetch the default model, start the dashboard, open a browser
+	-@$(BIN)/workbench models pull smollm2-135m
+	@$(BIN)/workbench dashboard
+
+test: .venv/.dev ## run the tests; says what was left out and why
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev ## ruff, pyright, the import contract; checks, never fixes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache --no-logo
+
+bench: .venv/.bench ## speed as ratios against named peers, one table
+	$(BIN)/python -m benchmarks.capture
+
+bench-pages: .venv/.dev ## page targets, measured in Chromium
+	$(BIN)/python -m benchmarks.pages
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+clean: ## remove the virtual environment
+	rm -rf .venv
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.run: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/.dev: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@ .venv/.run
+
+.venv/.bench: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	touch $@ .venv/.dev .venv/.run

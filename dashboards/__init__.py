@@ -1,0 +1,1 @@
+"""The local dashboard: Streamlit lives here and nowhere else."""

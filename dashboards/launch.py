@@ -1,0 +1,72 @@
+"""`workbench dashboard`: start the pages on this machine and open a browser where there is one."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from workbench.errors import InputError
+from workbench.registry import Command
+
+APP = Path(__file__).parent / "app.py"
+
+
+def configure(parser: ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, help="port (default: 8501, or the next free one)")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+
+
+def run(arguments: Namespace) -> int:
+    port = arguments.port or _free_port()
+    if arguments.port and not _is_free(port):
+        raise InputError(f"port {port} is taken; choose another with --port")
+    address = f"http://127.0.0.1:{port}"
+    print(f"The dashboard: {address}  (stop it with Ctrl-C)", flush=True)  # noqa: T201
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)],
+        stdout=subprocess.DEVNULL,  # it would print its own address once more
+    )
+    if not arguments.no_browser:
+        threading.Thread(target=_open_when_up, args=(address,), daemon=True).start()
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        server.terminate()
+        server.wait()
+        return 0
+
+
+def _free_port(first: int = 8501) -> int:
+    return next(port for port in range(first, 65536) if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _open_when_up(address: str) -> None:
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.25)
+        else:
+            webbrowser.open(address)
+            return
+
+
+COMMAND = Command("start the local dashboard in the browser", configure, run)

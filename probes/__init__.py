@@ -1,0 +1,1 @@
+"""What is linearly there in activations: probes and their controls (to come)."""

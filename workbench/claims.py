@@ -1,0 +1,95 @@
+"""Known answers that a user can check on their own machine: `workbench selftest`."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from workbench.attention import patterns, repeated_random
+from workbench.cache import Store, capture
+from workbench.errors import InputError
+from workbench.hooks import Edit, run
+from workbench.lens import lens, residuals
+from workbench.models import load
+from workbench.models.by_hand import INDUCTION, PREVIOUS_TOKEN
+
+_MODEL = "induction-by-hand"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A claim, checked: where its answer comes from, what was expected and what was found."""
+
+    source: str
+    expected: str
+    found: str
+    holds: bool
+
+
+def induction_by_hand() -> Outcome:
+    """The two heads written by hand score 1.0, every other head far below."""
+    model = load(_MODEL)
+    found = patterns(model, repeated_random(model))
+    told, holds = [], True
+    for name, head in (("previous token", PREVIOUS_TOKEN), ("induction", INDUCTION)):
+        scores = found.scores(name)
+        own = float(scores[head.layer, head.head])
+        scores[head.layer, head.head] = 0
+        told.append(f"{head} {own:.3f}, next {float(scores.max()):.3f}")
+        holds &= own == 1.0 and float(scores.max()) < 0.1
+    return Outcome(
+        "by construction (Elhage et al. 2021's circuit)",
+        f"{PREVIOUS_TOKEN} and {INDUCTION} 1.000, the rest below 0.1",
+        "; ".join(told),
+        holds,
+    )
+
+
+def lens_ends_at_logits() -> Outcome:
+    """The lens at the last layer is the model's own output."""
+    model = load(_MODEL)
+    ids = repeated_random(model, batch=1)
+    resid, _ = residuals(model, ids)
+    logits = run(model, ids).logits
+    assert logits is not None, "a run without reads reaches the logits"
+    off = float((model.unembed(resid[-1]) - logits[0]).abs().max())
+    # Tied logits have no one argmax: the lens' top token must carry the largest logit.
+    top = lens(resid, model.unembed).top_ids[-1, :, :1]
+    same = torch.equal(logits[0].gather(-1, top)[:, 0], logits[0].amax(-1))
+    return Outcome("identity", "difference below 1e-5", f"{off:.1e}", off < 1e-5 and same)
+
+
+def cached_equals_fresh() -> Outcome:
+    """What the store hands back is what the model gives, bit for bit, and it runs once."""
+    model = load(_MODEL)
+    ids = repeated_random(model)
+    with tempfile.TemporaryDirectory() as folder:
+        capture(model, ids, "*.pattern", Store(Path(folder)))
+        again = capture(model, ids, "*.pattern", Store(Path(folder)))
+    fresh = capture(model, ids, "*.pattern")
+    equal = all(torch.equal(again[site], fresh[site]) for site in fresh.activations)
+    return Outcome(
+        "identity",
+        "equal, nothing run twice",
+        f"{'equal' if equal else 'different'}, {again.asked - again.cached} run twice",
+        equal and again.whole,
+    )
+
+
+def typos_are_refused() -> Outcome:
+    """A site that does not exist is an error in a read and in an edit."""
+    model = load(_MODEL)
+    ids = repeated_random(model, batch=1)
+    refused = 0
+    for read, edit in (
+        ("1.patern", ()),
+        (["0.z", "*.mlp_ouput"], ()),
+        ((), Edit("1.zz", lambda z: z)),
+        ((), Edit("L0H9.z", lambda z: z)),
+    ):
+        try:
+            run(model, ids, read=read, edit=edit)
+        except InputError:
+            refused += 1
+    return Outcome("loud by design", "4 of 4 refused", f"{refused} of 4 refused", refused == 4)

@@ -1,0 +1,118 @@
+"""`workbench attention`: which heads do what on a prompt, and where one head looks."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, Namespace
+
+from workbench.commands import options, output
+from workbench.errors import InputError
+from workbench.registry import Command
+from workbench.sites import Head
+
+
+def configure(parser: ArgumentParser) -> None:
+    parser.add_argument("prompt", nargs="?", help="the text to run; or give --random")
+    parser.add_argument("--head", help="show where one head looks, for example L5H1")
+    parser.add_argument("--top", type=int, default=6, help="heads listed for each score (6)")
+    parser.add_argument(
+        "--random",
+        type=int,
+        metavar="N",
+        help="instead of a prompt: N random tokens, repeated once (the induction test)",
+    )
+    parser.add_argument("--batch", type=int, default=4, help="sequences with --random (4)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of --random (0)")
+    options.add_prompt(parser)
+    options.add_model(parser)
+    options.add_store(parser)
+    options.add_output(parser)
+
+
+def run(arguments: Namespace) -> int:
+    # torch loads here, not for --help
+    from workbench import attention, figures
+    from workbench.models import from_ids
+
+    if (arguments.prompt is None) == (arguments.random is None):
+        raise InputError("give a prompt, or --random N for random tokens repeated, not both")
+    if arguments.random is not None and min(arguments.random, arguments.batch) < 1:
+        raise InputError("--random and --batch take whole numbers from 1")
+    head = Head.parse(arguments.head) if arguments.head else None
+    model, store = options.open_model(arguments), options.open_store(arguments)
+    if arguments.random:
+        ids = attention.repeated_random(
+            model, length=arguments.random, batch=arguments.batch, seed=arguments.seed
+        )
+        has_bos = model.vocabulary.bos_id is not None
+        tokens = from_ids(model.vocabulary, ids[0].tolist(), bos=has_bos)
+    else:
+        tokens = model.tokenize(arguments.prompt, bos=options.bos(arguments), chat=arguments.chat)
+        ids = tokens.tensor(model.device)
+
+    started = time.perf_counter()
+    found = attention.patterns(model, ids, store)
+    scores = {name: found.scores(name).cpu() for name in attention.SCORES}
+    shown = found.of(head)[0].float().cpu() if head else None
+    seconds = time.perf_counter() - started
+
+    best = {name: _best(values, arguments.top) for name, values in scores.items()}
+    note = f"{model.name}, {model.processing}, {len(ids)} x {ids.shape[1]} tokens"
+    if arguments.json:
+        output.dump(
+            {
+                "model": model.name,
+                "fingerprint": model.identity.fingerprint,
+                "tokens": list(tokens.strings),
+                "top": {k: [[str(h), v] for h, v in found] for k, found in best.items()},
+                "scores": {name: values.tolist() for name, values in scores.items()},
+                **({} if shown is None else {"head": str(head), "pattern": shown.tolist()}),
+            }
+        )
+    else:
+        rows = [[name, *(f"{h} {v:.2f}" for h, v in found)] for name, found in best.items()]
+        output.table(f"top heads: {note}", ["score", *(["head"] * arguments.top)], rows)
+        if shown is not None:
+            output.table(
+                f"{head}: where each token looks",
+                ["pos", "token", "1st", "2nd", "3rd"],
+                _looks(shown, tokens.labels),
+            )
+        cached = "cached" if found.capture.whole else "computed"
+        output.say(f"{cached} in {seconds:.2f} s")
+    if arguments.html:
+        plots = [
+            figures.head_scores(values.numpy(), name=name, title=f"{name} score: {note}")
+            for name, values in scores.items()
+        ]
+        if shown is not None:
+            title = f"{head} on the prompt: {note}"
+            plots.insert(0, figures.pattern(shown.numpy(), tokens=tokens.labels, title=title))
+        output.write_html(
+            arguments.html, figures.page(plots, title="Attention", note=f"{note}: {tokens.text}")
+        )
+    files = [arguments.html] if arguments.html else []
+    output.record("attention", model, ids.tolist(), arguments, seconds, files)
+    return 0
+
+
+def _best(values, top: int) -> list[tuple[Head, float]]:
+    """The heads with the highest scores; none where the score is not defined."""
+    n_heads = values.shape[1]
+    flat = values.flatten()
+    if flat.isnan().any():
+        return []
+    order = flat.argsort(descending=True)[:top].tolist()
+    return [(Head(i // n_heads, i % n_heads), float(flat[i])) for i in order]
+
+
+def _looks(pattern, labels) -> list[list[object]]:
+    rows = []
+    for position, row in enumerate(pattern):
+        keys = row.argsort(descending=True)[:3].tolist()
+        cells = [f"{labels[key]} ({key}) {float(row[key]):.2f}" for key in keys if row[key] > 0]
+        rows.append([position, labels[position], *cells])
+    return rows
+
+
+COMMAND = Command("head scores and attention patterns on a prompt", configure, run)

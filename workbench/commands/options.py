@@ -1,0 +1,100 @@
+"""Arguments that commands share, and what they become: a model, a store, a prompt's tokens."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:  # torch must not load for --help
+    from workbench.cache import Store
+    from workbench.models import Model
+
+GIB = 1024**3
+
+
+def add_model(parser: ArgumentParser) -> None:
+    """--model and how to load it."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        default="smollm2-135m",
+        help="built-in name, folder in the Hub's format, or Hub name (default: %(default)s)",
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    group.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
+    group.add_argument(
+        "--processing", default="raw", help="raw, or folded (LayerNorm folded, weights centred)"
+    )
+    group.add_argument("--threads", type=int, help="CPU threads (default: all free cores)")
+
+
+def add_store(parser: ArgumentParser) -> None:
+    """--store and its limit."""
+    group = parser.add_argument_group("store")
+    group.add_argument("--store", type=Path, help="folder of the activation store")
+    group.add_argument(
+        "--store-limit", type=float, default=20, metavar="GIB", help="its size limit (20)"
+    )
+
+
+def add_prompt(parser: ArgumentParser) -> None:
+    """--chat and --no-bos."""
+    group = parser.add_argument_group("prompt")
+    group.add_argument("--chat", action="store_true", help="set the prompt into the chat template")
+    group.add_argument(
+        "--bos",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="a BOS token in front (auto: where the vocabulary has one and --chat is off)",
+    )
+
+
+def add_output(parser: ArgumentParser) -> None:
+    """--json and --html."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    group.add_argument("--html", type=Path, help="write a self-contained HTML page")
+
+
+def open_model(arguments: Namespace) -> Model:
+    """The model that the arguments name, with its stages told on stderr."""
+    import torch
+
+    from workbench.models import load
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    with stages() as say:
+        return load(
+            arguments.model,
+            device=arguments.device,
+            dtype=arguments.dtype,
+            processing=arguments.processing,
+            say=say,
+        )
+
+
+def open_store(arguments: Namespace) -> Store:
+    """The store that the arguments name."""
+    from workbench.cache import Store
+
+    return Store(arguments.store, limit=int(arguments.store_limit * GIB))
+
+
+def bos(arguments: Namespace) -> bool | None:
+    """The BOS policy: True, False, or None for the vocabulary's own."""
+    return {"auto": None, "on": True, "off": False}[arguments.bos]
+
+
+@contextmanager
+def stages() -> Iterator:
+    """A spinner on stderr whose text is the present stage."""
+    console = Console(file=sys.stderr)
+    with console.status("starting") as status:
+        yield status.update

@@ -1,0 +1,104 @@
+"""The logit lens: what each layer's residual stream would predict if it were the last.
+
+nostalgebraist 2020; the final norm is applied to every layer's residual.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from workbench.cache import Capture, Store, capture
+from workbench.errors import InputError
+from workbench.models import Model
+from workbench.sites import Site
+
+Unembed = Callable[[Float[Tensor, "*batch d_model"]], Float[Tensor, "*batch d_vocab"]]
+
+
+@dataclass(frozen=True)
+class Lens:
+    """The lens over one prompt; row 0 is the embedding, row l + 1 the output of layer l.
+
+    `top_ids` and `top_probs` are the likeliest tokens, best first; `entropy` and `kl` (of the
+    final distribution from the layer's, KL(final || layer)) are in nats. `rank` (0 is top) and
+    `prob` follow the tokens in `traced`, one for each position.
+    """
+
+    top_ids: Int[Tensor, "layer pos k"]
+    top_probs: Float[Tensor, "layer pos k"]
+    entropy: Float[Tensor, "layer pos"]
+    kl: Float[Tensor, "layer pos"]
+    traced: Int[Tensor, " pos"]
+    rank: Int[Tensor, "layer pos"]
+    prob: Float[Tensor, "layer pos"]
+
+    @property
+    def layers(self) -> list[str]:
+        """Row labels: `embed`, `L0`, `L1`, ..."""
+        return ["embed", *(f"L{layer}" for layer in range(len(self.entropy) - 1))]
+
+
+@torch.no_grad()
+def lens(
+    resid: Float[Tensor, "layer pos d_model"],
+    unembed: Unembed,
+    *,
+    traced: int | None = None,
+    k: int = 10,
+    progress: Callable[[Iterable], Iterable] = lambda layers: layers,
+) -> Lens:
+    """Read every layer's residual through `unembed`, one layer at a time.
+
+    `traced` is the token whose rank and probability are followed; by default, at each
+    position, the model's final top-1.
+    """
+    final = unembed(resid[-1]).float().log_softmax(-1)
+    followed = final.argmax(-1)
+    if traced is not None:
+        followed = torch.full_like(followed, traced)
+    k = min(k, final.shape[-1])
+    rows = []
+    for layer in progress(resid):
+        log_probs = unembed(layer).float().log_softmax(-1)
+        probs = log_probs.exp()
+        top = probs.topk(k, dim=-1)
+        own = log_probs.gather(-1, followed[:, None])
+        rows.append(
+            (
+                top.indices,
+                top.values,
+                torch.special.entr(probs).sum(-1),
+                (final.exp() * (final - log_probs)).sum(-1).clamp_min(0),
+                (log_probs > own).sum(-1),
+                own[:, 0].exp(),
+            )
+        )
+    ids, values, entropies, kl, rank, prob = (
+        torch.stack(column) for column in zip(*rows, strict=True)
+    )
+    return Lens(ids, values, entropies, kl, followed, rank, prob)
+
+
+def residuals(
+    model: Model, ids: Int[Tensor, "1 pos"], store: Store | None = None
+) -> tuple[Float[Tensor, "layer pos d_model"], Capture]:
+    """The residual stream of one prompt: into the first block, then out of every block."""
+    n_layers = model.architecture.n_layers
+    sites = [Site("resid_pre", 0), *(Site("resid_post", layer) for layer in range(n_layers))]
+    taken = capture(model, ids, sites, store)
+    return torch.stack([taken[site][0] for site in sites]), taken
+
+
+def token_id(model: Model, text: str) -> int:
+    """The id of a text that is a single token; `InputError` shows the tokens if it is not."""
+    ids, _ = model.vocabulary.encode(text)
+    if len(ids) != 1:
+        parts = " ".join(repr(model.vocabulary.string(token)) for token in ids) or "none"
+        raise InputError(
+            f"{text!r} is not a single token but {len(ids)} ({parts}); words inside a sentence "
+            "begin with a space"
+        )
+    return ids[0]

@@ -1,0 +1,32 @@
+"""Models: loading, identity, tokens, the catalogue."""
+
+from workbench.models.catalogue import BuiltIn, built_ins, installed, model_folder, remove
+from workbench.models.fingerprint import Identity, digest, weights_digest
+from workbench.models.loading import DEFAULT_MODEL, DTYPES, folder_of, load, resolve_device
+from workbench.models.model import Architecture, Model
+from workbench.models.roads import Point, Road
+from workbench.models.tokens import Tokens, from_ids, tokenize, visible
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "DTYPES",
+    "Architecture",
+    "BuiltIn",
+    "Identity",
+    "Model",
+    "Point",
+    "Road",
+    "Tokens",
+    "built_ins",
+    "digest",
+    "folder_of",
+    "from_ids",
+    "installed",
+    "load",
+    "model_folder",
+    "remove",
+    "resolve_device",
+    "tokenize",
+    "visible",
+    "weights_digest",
+]

