@@ -14,8 +14,8 @@ from .wire import TokenLabel, labels, pack, source
 
 _mount = component(
     "lensbench_attention",
-    css=source("palette.css", "attention.css"),
-    js=source("palette.js", "attention.js"),
+    css=source("view.css", "attention.css"),
+    js=source("palette.js", "view.js", "head_grid.js", "zoom.js", "attention.js"),
 )
 
 

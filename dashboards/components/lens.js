@@ -23,11 +23,7 @@ class LensView extends View {
     const panel = make("section", "panel", this.root);
     this.ranked = new Ranked(panel, 10);
     this.ranked.box.dataset.testid = "lens-top";
-    this.curveBox = make("div", "curve", panel);
-    this.curveTitle = make("div", "heading", this.curveBox);
-    this.plot = make("canvas", "", this.curveBox);
-    this.plot.dataset.testid = "lens-curve";
-    this.plot.setAttribute("role", "img");
+    this.curve = new RankPlot(panel, this);
     this.base = document.createElement("canvas");
   }
 
@@ -43,8 +39,6 @@ class LensView extends View {
       this.stale = true;
       this.touch();
     });
-    this.listen(this.plot, "pointermove", (event) => this.hoverCurve(event));
-    this.listen(this.plot, "pointerleave", () => this.tip.hide());
   }
 
   // --- data ---------------------------------------------------------------------------------
@@ -102,17 +96,13 @@ class LensView extends View {
   }
 
   key(event) {
-    const move = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-    const [layer, pos] = this.cursor ?? this.selected;
-    if (event.key in move) {
-      const [up, right] = move[event.key];
+    const from = this.cursor ?? this.selected;
+    const to = stepped(event.key, from, this.layers.length, this.tokens.length, 1);
+    if (to) {
       this.hovered = null;
       this.tip.hide();
-      this.setCursor([
-        Math.min(Math.max(layer + up, 0), this.layers.length - 1),
-        Math.min(Math.max(pos + right, 0), this.tokens.length - 1),
-      ]);
-    } else if (event.key === "Enter" || event.key === " ") this.select([layer, pos]);
+      this.setCursor(to);
+    } else if (event.key === "Enter" || event.key === " ") this.select(from);
     else if (event.key === "Escape") {
       this.setCursor(null);
       this.reveal(this.selected[1]);
@@ -172,7 +162,9 @@ class LensView extends View {
     this.reveal(this.selected[1]);
     this.stale = true;
     this.fits = new Map(); // a name cut to the cell's width, measured once
-    this.layoutCurve(kind === "wide" ? side : kind === "below" ? (width - 24) / 2 : width);
+    this.bar = `rgb(${alongArm(armColours(theme, "blue"), theme.dark ? 0.62 : 0.7).join(",")})`;
+    this.listed = null;
+    this.curve.layout(kind === "wide" ? side : kind === "below" ? (width - 24) / 2 : width);
   }
 
   // The visible part of the table at the present scroll, without what hover changes.
@@ -241,7 +233,6 @@ class LensView extends View {
   // --- a frame ------------------------------------------------------------------------------
 
   paint() {
-    if (!this.place) return;
     if (this.stale) this.drawBase();
     this.stale = false;
     const { theme, ratio } = this;
@@ -289,89 +280,7 @@ class LensView extends View {
     });
     const after = `${cut(this.tokens[pos][0], 14)} (${pos})`;
     this.ranked.show(`${this.layers[layer]}, after ${after}`, items);
-    this.drawCurve();
-  }
-
-  // --- the rank curve -----------------------------------------------------------------------
-
-  layoutCurve(width) {
-    const { theme } = this;
-    this.bar = `rgb(${alongArm(armColours(theme, "blue"), theme.dark ? 0.62 : 0.7).join(",")})`;
-    const has = this.header.curve_name !== null;
-    this.curveBox.style.display = has ? "" : "none";
-    if (!has) return;
-    const ranks = Array.from(this.arrays.curve_rank.values);
-    const decades = Math.max(1, Math.ceil(Math.log10(Math.max(...ranks))));
-    this.chart = { width, height: 190, left: 44, top: 10, right: width - 10, bottom: 150, decades, ranks };
-    this.listed = null;
-  }
-
-  chartX(layer) {
-    const { left, right, ranks } = this.chart;
-    return left + 6 + ((right - left - 12) * layer) / Math.max(ranks.length - 1, 1);
-  }
-
-  chartY(rank) {
-    const { top, bottom, decades } = this.chart;
-    return top + ((bottom - top) * Math.log10(rank)) / decades;
-  }
-
-  drawCurve() {
-    if (this.header.curve_name === null) return;
-    const { theme, header } = this;
-    const { width, height, left, top, right, bottom, decades, ranks } = this.chart;
-    const [layer, pos] = this.selected;
-    const stale = pos !== header.cell[1];
-    const name = cut(header.curve_name, 18);
-    this.curveTitle.textContent = `Rank of ${name} after position ${header.cell[1]}`;
-    this.plot.style.opacity = stale ? "0.45" : "1";
-    const last = `${ranks[ranks.length - 1]} at ${this.layers[ranks.length - 1]}`;
-    this.plot.setAttribute("aria-label", `Rank of ${name} over layers, ${last}`);
-    const brush = sized(this.plot, width, height, this.ratio);
-    brush.font = `11px ${theme.font}`;
-    brush.textBaseline = "middle";
-    for (let decade = 0; decade <= decades; decade++) {
-      const y = this.chartY(10 ** decade);
-      brush.strokeStyle = theme.line;
-      brush.lineWidth = 1;
-      brush.beginPath();
-      brush.moveTo(left, y);
-      brush.lineTo(right, y);
-      brush.stroke();
-      brush.fillStyle = theme.faint;
-      brush.textAlign = "right";
-      brush.fillText((10 ** decade).toLocaleString("en"), left - 4, y);
-    }
-    brush.textAlign = "center";
-    const widest = Math.max(...this.layers.map((name) => brush.measureText(name).width)) + 10;
-    const every = Math.ceil(widest / ((right - left - 12) / Math.max(ranks.length - 1, 1)));
-    for (let index = ranks.length - 1; index >= 0; index -= every) {
-      brush.fillText(this.layers[index], this.chartX(index), bottom + 14);
-    }
-    brush.fillText("layer (rank 1 = most likely, log axis)", (left + right) / 2, bottom + 32);
-    brush.strokeStyle = brush.fillStyle = this.bar;
-    brush.lineWidth = 2;
-    brush.beginPath();
-    ranks.forEach((rank, index) => brush.lineTo(this.chartX(index), this.chartY(rank)));
-    brush.stroke();
-    ranks.forEach((rank, index) => {
-      brush.beginPath();
-      brush.arc(this.chartX(index), this.chartY(rank), index === layer ? 5 : 2.5, 0, 7);
-      brush.fill();
-    });
-    brush.strokeStyle = theme.ink;
-    brush.beginPath();
-    brush.arc(this.chartX(layer), this.chartY(ranks[layer]), 5, 0, 7);
-    brush.stroke();
-  }
-
-  hoverCurve(event) {
-    const { left, right, ranks } = this.chart;
-    const step = (right - left - 12) / Math.max(ranks.length - 1, 1);
-    const at = Math.round((event.offsetX - left - 6) / step);
-    if (at < 0 || at >= ranks.length) return this.tip.hide();
-    const prob = exactly(this.arrays.curve_prob.values[at]);
-    this.tip.show(event.clientX, event.clientY, `${this.layers[at]}: rank ${ranks[at]}, p = ${prob}`);
+    this.curve.draw();
   }
 }
 

@@ -15,8 +15,8 @@ from .wire import TokenLabel, labels, pack, source
 
 _mount = component(
     "lensbench_lens",
-    css=source("palette.css", "lens.css"),
-    js=source("palette.js", "lens.js"),
+    css=source("view.css", "lens.css"),
+    js=source("palette.js", "view.js", "rank_plot.js", "lens.js"),
 )
 
 

@@ -68,7 +68,7 @@ def capture(
         site: _of_head(torch.stack([found[row, site.whole] for row in range(len(rows))]), site).to(
             model.device
         )
-        for site in wanted
+        for site in places
     }
     return Capture(activations, cached, len(keys), time.perf_counter() - started)
 
