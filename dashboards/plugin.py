@@ -1,8 +1,13 @@
-"""What the dashboards add to the workbench: the command that starts them."""
+"""What the dashboards add to the workbench: its pages and the command that starts them."""
 
 from workbench.registry import Plugin
 
 PLUGIN = Plugin(
     name="dashboards",
     commands={"dashboard": "dashboards.launch:COMMAND"},
+    pages={
+        "Home": "dashboards.views.home:page",
+        "Attention": "dashboards.views.attention:page",
+        "Lens": "dashboards.views.lens:page",
+    },
 )

@@ -1,8 +1,10 @@
 """Tiny models in the Hub's format, the real one where it can be fetched, and a home of our own."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,7 +76,7 @@ CONFIGS = {
         num_attention_heads=3,
         intermediate_size=48,
         max_position_embeddings=64,
-        rotary_pct=0.5,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000, "partial_rotary_factor": 0.5},
     ),
     "llama": LlamaConfig(
         vocab_size=VOCAB,
@@ -125,6 +127,31 @@ def tiny(tiny_folder: Callable[[str], Path]) -> Callable[..., Model]:
 @pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+@pytest.fixture(params=["raw", "folded"])
+def processing(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=["plain", "bridge"])
+def also(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Reads that send a raw model down one road: the plain tree has no scores."""
+    return ("0.scores",) if request.param == "bridge" else ()
+
+
+@pytest.fixture(scope="session")
+def hub(tiny_folder: Callable[[str], Path]) -> Callable[[str], Any]:
+    """family -> the Hub library's own model of the same folder."""
+    return lambda family: AutoModelForCausalLM.from_pretrained(
+        tiny_folder(family), attn_implementation="eager"
+    )
+
+
+@pytest.fixture
+def copied(tiny_folder: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """family -> a copy of its folder that a test may spoil."""
+    return lambda family: Path(shutil.copytree(tiny_folder(family), tmp_path / f"copy-{family}"))
 
 
 @pytest.fixture(scope="session")

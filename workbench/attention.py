@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange, repeat
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from workbench.cache import Capture, Store, capture
@@ -112,6 +112,22 @@ def value_weighted(
     heads_per_value = pattern.shape[1] // v.shape[2]
     norms = repeat(v.float().norm(dim=-1), "b p kv -> b (kv group) p", group=heads_per_value)
     return pattern * rearrange(norms / norms.amax(dim=-1, keepdim=True), "b h k -> b h 1 k")
+
+
+def thumbnails(
+    weights: Float[Tensor, "layer head query key"], *, side: int = 48, limit: float = 1.0
+) -> UInt8[Tensor, "layer head side side"]:
+    """Small pictures of patterns as bytes, 255 for `limit`; signed ones have 128 for 0.
+
+    Pooled by the largest magnitude, not the mean: an induction stripe is one cell wide.
+    """
+    side = min(side, weights.shape[-1])
+    most = torch.nn.functional.adaptive_max_pool2d(weights.float(), side)
+    least = -torch.nn.functional.adaptive_max_pool2d(-weights.float(), side)
+    signed = bool((weights < 0).any())
+    pooled = torch.where(most >= -least, most, least) if signed else most
+    scaled = (pooled / limit).clamp(-1, 1)
+    return (scaled * 127 + 128 if signed else scaled * 255).round().to(torch.uint8).cpu()
 
 
 def repeated_random(

@@ -65,21 +65,42 @@ def lens(
         log_probs = unembed(layer).float().log_softmax(-1)
         probs = log_probs.exp()
         top = probs.topk(k, dim=-1)
-        own = log_probs.gather(-1, followed[:, None])
         rows.append(
             (
                 top.indices,
                 top.values,
                 torch.special.entr(probs).sum(-1),
                 (final.exp() * (final - log_probs)).sum(-1).clamp_min(0),
-                (log_probs > own).sum(-1),
-                own[:, 0].exp(),
+                *_fate(log_probs, followed),
             )
         )
     ids, values, entropies, kl, rank, prob = (
         torch.stack(column) for column in zip(*rows, strict=True)
     )
     return Lens(ids, values, entropies, kl, followed, rank, prob)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """One token at one position, layer by layer; rank 0 is the most likely."""
+
+    rank: Int[Tensor, " layer"]
+    prob: Float[Tensor, " layer"]
+
+
+@torch.no_grad()
+def follow(resid: Float[Tensor, "layer d_model"], unembed: Unembed, token: int) -> Fate:
+    """Rank and probability of `token` through the layers at one position."""
+    log_probs = unembed(resid).float().log_softmax(-1)
+    return Fate(*_fate(log_probs, torch.full_like(log_probs[:, 0], token, dtype=torch.long)))
+
+
+def _fate(
+    log_probs: Float[Tensor, "row d_vocab"], tokens: Int[Tensor, " row"]
+) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
+    """Rank and probability of one token in each row."""
+    own = log_probs.gather(-1, tokens[:, None])
+    return (log_probs > own).sum(-1), own[:, 0].exp()
 
 
 def residuals(

@@ -1,4 +1,5 @@
-const TOP = 6;
+const TOP = 6; // entries of a list
+const LISTS = 210; // width of the lists beside the zoom, with their gap
 
 class AttentionView extends View {
   constructor(parent) {
@@ -130,6 +131,7 @@ class AttentionView extends View {
 
   setCursor(head) {
     this.cursor = head;
+    if (head) this.grid.reveal(head);
     this.touch();
   }
 
@@ -200,12 +202,12 @@ class AttentionView extends View {
     this.scoreMap = colourMap(theme, low, high, "orange", "purple");
     const bottom = header.signed ? -header.limit : 0;
     this.patternMap = colourMap(theme, bottom, header.limit, "blue", "red");
-    const kind = width >= 1060 ? "broad" : width >= 680 ? "wide" : width >= 420 ? "narrow" : "slim";
+    const beside = width >= 680;
+    const [left, right] = beside ? this.columns(width) : [width, width];
+    const broad = beside && right - LISTS >= 490;
+    const kind = broad ? "broad" : beside ? "wide" : width >= 420 ? "narrow" : "slim";
     this.root.dataset.layout = kind;
-    const beside = kind === "broad" || kind === "wide";
-    const left = beside ? Math.round(Math.min(Math.max(width * 0.32, 270), 430)) : width;
     this.root.style.gridTemplateColumns = beside ? `${left}px minmax(0, 1fr)` : "minmax(0, 1fr)";
-    const right = beside ? width - left - 24 : width;
     const defined = this.arrays.scores.values.some((score) => !Number.isFinite(score));
     legend(this.scoreLegend, this.scoreMap, header.score_name, theme, defined);
     const what = header.signed ? "attention difference" : "attention";
@@ -215,7 +217,15 @@ class AttentionView extends View {
     });
     this.fillBest();
     this.grid.layout(left - 2);
-    this.zoom.layout(kind === "broad" ? right - 210 : right);
+    this.zoom.layout(broad ? right - LISTS : right);
+  }
+
+  // Widths of the grid's and the zoom's column: a third, up to half where there are many heads.
+  columns(width) {
+    const usual = Math.min(Math.max(width * 0.32, 270), 430);
+    const all = Math.min(this.heads * 14 + 36, width * 0.46);
+    const left = Math.round(Math.max(usual, all));
+    return [left, width - left - 24];
   }
 
   fillBest() {

@@ -103,6 +103,17 @@ class HeadGrid {
     return inside ? [layer, head] : null;
   }
 
+  // Scrolls sideways to a head that a narrow page hides.
+  reveal([, head]) {
+    const { left, cellWidth } = this.place;
+    const box = this.canvas.parentElement;
+    const x = left + head * cellWidth;
+    if (x - left < box.scrollLeft) box.scrollLeft = x - left;
+    else if (x + cellWidth + 6 > box.scrollLeft + box.clientWidth) {
+      box.scrollLeft = x + cellWidth + 6 - box.clientWidth;
+    }
+  }
+
   paint() {
     const { theme, ratio, locked, pending, hovered, cursor } = this.view;
     const brush = this.canvas.getContext("2d");

@@ -16,7 +16,7 @@ class Zoom {
     const words = tokens.map(([text], index) => [cut(text, 12), String(index)]);
     const longest = Math.max(...words.map(([text, index]) => pen.measureText(`${text} ${index}`).width));
     const margin = 18 + Math.ceil(longest) + 8;
-    const most = Math.min(Math.max(room - margin - 4, 120), 520, count * 46);
+    const most = Math.min(Math.max(room - margin - 4, 120), 520, Math.max(count * 46, 150));
     const fine = Math.floor((most * ratio) / count);
     const size = fine >= 1 ? (fine * count) / ratio : most;
     this.spot = { margin, size, cell: size / count, words };
@@ -99,8 +99,10 @@ class Zoom {
     }
     const away = (isQuery ? -1 : 1) * brush.measureText(`${position} `).width;
     if (strong) {
-      brush.fillStyle = theme.ink;
       const wide = brush.measureText(`${text} ${position}`).width + 6;
+      brush.fillStyle = theme.paper; // no part of a neighbour's label shows beside this one
+      brush.fillRect(isQuery ? 22 - margin : -2, -8, margin - 20, 16);
+      brush.fillStyle = theme.ink;
       brush.fillRect(isQuery ? 2 - wide : -2, -8, wide, 16);
     }
     brush.fillStyle = strong ? theme.paper : theme.faint;

@@ -31,7 +31,7 @@ def add_model(parser: ArgumentParser) -> None:
     group.add_argument(
         "--processing", default="raw", help="raw, or folded (LayerNorm folded, weights centred)"
     )
-    group.add_argument("--threads", type=int, help="CPU threads (default: all free cores)")
+    group.add_argument("--threads", type=int, help="CPU threads (default: the free cores)")
 
 
 def add_store(parser: ArgumentParser) -> None:
@@ -64,12 +64,9 @@ def add_output(parser: ArgumentParser) -> None:
 
 def open_model(arguments: Namespace) -> Model:
     """The model that the arguments name, with its stages told on stderr."""
-    import torch
+    from workbench.models import load, use_free_cores
 
-    from workbench.models import load
-
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    use_free_cores(arguments.threads)
     with stages() as say:
         return load(
             arguments.model,

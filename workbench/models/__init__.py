@@ -5,6 +5,7 @@ from workbench.models.fingerprint import Identity, digest, weights_digest
 from workbench.models.loading import DEFAULT_MODEL, DTYPES, folder_of, load, resolve_device
 from workbench.models.model import Architecture, Model
 from workbench.models.roads import Point, Road
+from workbench.models.threads import use_free_cores
 from workbench.models.tokens import Tokens, from_ids, tokenize, visible
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "remove",
     "resolve_device",
     "tokenize",
+    "use_free_cores",
     "visible",
     "weights_digest",
 ]

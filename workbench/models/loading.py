@@ -3,14 +3,16 @@
 import difflib
 import gc
 import json
-from collections.abc import Callable
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import httpx
 import torch
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import SafetensorError
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -118,8 +120,10 @@ def _hub_answers() -> bool:
     if constants.HF_HUB_OFFLINE:
         return False
     try:
-        httpx.head(constants.ENDPOINT, timeout=5)
-    except httpx.HTTPError:
+        urllib.request.urlopen(constants.ENDPOINT, timeout=5).close()
+    except urllib.error.HTTPError:  # an answer all the same
+        return True
+    except OSError:
         return False
     return True
 
@@ -168,17 +172,34 @@ def _hub_model(folder: Path, device: torch.device, dtype: torch.dtype) -> PreTra
     progress = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation="eager", use_safetensors=True
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation="eager",
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # told below, with the missing ones
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(f"folder {folder} does not load: {_first_line(error)}") from error
     finally:
         if progress:
             transformers_logging.enable_progress_bar()
+    _check_fit(folder, info)
     gc.collect()
     nn.Module.to(model, device)
     return model.eval()
+
+
+def _check_fit(folder: Path, info: Mapping[str, Any]) -> None:
+    """Refuse weights that would stay random because the files lack them."""
+    wrong = sorted([*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])])
+    if wrong:
+        shown = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        raise InputError(
+            f"folder {folder} does not load: its weights do not fit its config.json; missing or "
+            f"of another shape: {shown}"
+        )
 
 
 def _check_folder(folder: Path) -> None:

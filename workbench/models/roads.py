@@ -95,7 +95,7 @@ _GPT2 = _family(
         "unembed": "lm_head",
     },
 ) | {
-    "pos_embed": _Tap("transformer.wpe"),
+    # No pos_embed: the tree's own has one row for the whole batch, the bridge's one for each.
     "resid_mid": _Tap("transformer.h.{layer}.ln_2", "input", carry="transformer.h.{layer}"),
 }
 _NEOX = _family(

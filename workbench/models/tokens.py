@@ -18,6 +18,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from workbench.errors import InputError
 
 Span = tuple[int, int]
+_MARK = "\ue000"  # a character of private use: in no template
 _VISIBLE = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})
 
 
@@ -191,7 +192,7 @@ def tokenize(
         strings=tuple(vocabulary.string(token) for token in ids),
         offsets=tuple(spans),
         bos=wanted,
-        template=_template_positions(whole, text, spans) if chat else frozenset(),
+        template=_template_positions(vocabulary, whole, text, spans) if chat else frozenset(),
     )
 
 
@@ -217,10 +218,17 @@ def _bos_id(vocabulary: Vocabulary, ids: Sequence[int]) -> int:
     return bos
 
 
-def _template_positions(whole: str, text: str, spans: Sequence[Span]) -> frozenset[int]:
-    """Positions whose characters lie outside the user's own text (its last occurrence)."""
-    start = whole.rfind(text.strip())
-    if start < 0:
-        raise InputError("the chat template changes the prompt's text; leave the chat off")
+def _template_positions(
+    vocabulary: Vocabulary, whole: str, text: str, spans: Sequence[Span]
+) -> frozenset[int]:
+    """Positions whose characters lie outside the user's own text.
+
+    The template around a mark tells where the text begins; the text alone does not, since a
+    short one (`user`, `a`) stands in the template as well.
+    """
+    before, _, after = vocabulary.chat(_MARK).partition(_MARK)
+    start = whole.find(text.strip(), len(before))
     end = start + len(text.strip())
+    if start < 0 or end > len(whole) - len(after):
+        raise InputError("the chat template changes the prompt's text; leave the chat off")
     return frozenset(i for i, (first, last) in enumerate(spans) if last <= start or first >= end)

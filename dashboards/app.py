@@ -1,0 +1,21 @@
+"""The dashboard's main script: navigation over the plugins' pages. Imports nothing heavy."""
+
+import streamlit as st
+
+from dashboards.navigation import pages
+from dashboards.preload import preload
+
+# Streamlit leaves 6rem above the title; a workbench needs the room.
+STYLE = "<style>.stMainBlockContainer{padding-top:2.5rem;padding-bottom:2rem}</style>"
+
+
+def main() -> None:
+    """Draw the page that the address names, then start loading what pages will need."""
+    st.set_page_config(page_title="lensbench", page_icon="🔬", layout="wide")
+    st.html(STYLE)
+    st.navigation(list(pages().values())).run()
+    preload()
+
+
+if __name__ == "__main__":
+    main()

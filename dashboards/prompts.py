@@ -1,0 +1,145 @@
+"""What the user asks about: a prompt, or random tokens repeated, as token ids with labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from dashboards.components import TokenLabel
+from dashboards.examples import examples
+from dashboards.navigation import pages
+from dashboards.state import allowed, plain_errors
+
+if TYPE_CHECKING:  # torch must not load before it is needed
+    import torch
+
+    from workbench.models import Model, Tokens
+
+INPUTS = ("prompt", "random tokens")
+BOS = ("auto", "on", "off")
+
+
+@dataclass(frozen=True)
+class Question:
+    """The settings of the prompt box."""
+
+    text: str
+    random: bool
+    length: int
+    batch: int
+    seed: int
+    bos: str
+    chat: bool
+
+    @property
+    def about(self) -> str:
+        """What was asked, in words."""
+        if not self.random:
+            return f"one prompt, BOS {self.bos}{', in the chat template' if self.chat else ''}"
+        return (
+            f"{self.length} random tokens repeated, {self.batch} sequences, seed {self.seed}; "
+            "scores are means, the pattern is that of the first"
+        )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Token ids `[batch, pos]`, the tokens of the first row, and what was cut off."""
+
+    ids: torch.Tensor
+    tokens: Tokens
+    cut: int
+
+    @property
+    def labels(self) -> list[TokenLabel]:
+        return [
+            TokenLabel(
+                label, f"{string!r}{' (chat template)' if pos in self.tokens.template else ''}"
+            )
+            for pos, (label, string) in enumerate(
+                zip(self.tokens.labels, self.tokens.strings, strict=True)
+            )
+        ][: self.ids.shape[1]]
+
+
+def box(page: str, *, random: bool) -> Question | None:
+    """The prompt box; None (and the examples) while there is no prompt."""
+    allowed("bos", BOS)
+    asks_random = False
+    if random:
+        allowed("input", INPUTS)
+        kind = st.segmented_control(
+            "Input",
+            INPUTS,
+            default="prompt",
+            key="input",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        asks_random = kind == INPUTS[1]
+    if asks_random:
+        columns = st.columns(3)
+        length = columns[0].number_input(
+            "Tokens in a block", 2, 200, 50, key="length", bind="query-params"
+        )
+        batch = columns[1].number_input("Sequences", 1, 16, 4, key="batch", bind="query-params")
+        seed = columns[2].number_input("Seed", 0, 10**6, 0, key="seed", bind="query-params")
+        return Question("", True, int(length), int(batch), int(seed), "auto", False)
+    text = st.text_area(
+        "Prompt",
+        key="prompt",
+        bind="query-params",
+        height=80,
+        placeholder="Type a prompt, then press Ctrl+Enter",
+    )
+    columns = st.columns([1, 1, 4], vertical_alignment="bottom")
+    bos = columns[0].selectbox(
+        "BOS",
+        BOS,
+        key="bos",
+        bind="query-params",
+        help="A beginning-of-sequence token in front. auto: where the vocabulary has one and the "
+        "chat template is off.",
+    )
+    chat = columns[1].toggle("Chat template", key="chat", bind="query-params")
+    if not text.strip():
+        st.info("Type a prompt above, or start from an example:")
+        links(page)
+        return None
+    return Question(text, False, 0, 1, 0, str(bos), chat)
+
+
+def links(page: str) -> None:
+    """Links to the examples of one page."""
+    target = pages()[page]
+    for example in examples(page):
+        st.page_link(target, label=example.title, help=example.about, query_params=example.settings)
+
+
+def ask(model: Model, question: Question, *, cap: int) -> Asked:
+    """Tokenise what was asked; prompts longer than `cap` tokens are cut, and the page says so.
+
+    Attention is causal: what is shown of a cut prompt is what the whole one would show there.
+    """
+    from workbench.attention import repeated_random
+    from workbench.models import from_ids
+
+    with plain_errors():
+        if question.random:
+            length = min(question.length, (cap - 1) // 2)
+            ids = repeated_random(model, length=length, batch=question.batch, seed=question.seed)
+            has_bos = model.vocabulary.bos_id is not None
+            tokens = from_ids(model.vocabulary, ids[0].tolist(), bos=has_bos)
+        else:
+            bos = {"auto": None, "on": True, "off": False}[question.bos]
+            tokens = model.tokenize(question.text, bos=bos, chat=question.chat)
+            ids = tokens.tensor(model.device)[:, :cap]
+    cut = len(tokens) - ids.shape[1]
+    if cut:
+        st.caption(
+            f"The prompt has {len(tokens):,} tokens; the first {cap} are computed and shown. "
+            "Attention is causal, so they are what the whole prompt would give there."
+        )
+    return Asked(ids, tokens, cut)

@@ -1,0 +1,147 @@
+"""What pages share: the model picker, models and store held once per process, plain errors.
+
+Heavy modules are imported where they are used: the home page must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import streamlit as st
+
+from workbench.errors import InputError
+from workbench.home import home
+from workbench.registry import listed
+
+if TYPE_CHECKING:  # see above
+    from workbench.cache import Store
+    from workbench.models import Model
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = ("float32", "bfloat16", "float16")
+PROCESSINGS = ("raw", "folded")
+REAL = "smollm2-135m"
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the picker says."""
+
+    model: str
+    device: str
+    dtype: str
+    processing: str
+
+    def __str__(self) -> str:
+        return f"{self.model}, {self.processing}, {self.dtype}"
+
+
+def installed(name: str) -> bool:
+    """Whether a built-in model needs no fetching, told without loading any library."""
+    return name != REAL or (home() / "models" / name).is_dir()
+
+
+def picker() -> Choice:
+    """The model picker in the sidebar; every setting is part of the address."""
+    allowed("device", DEVICES)
+    allowed("dtype", DTYPES)
+    allowed("processing", PROCESSINGS)
+    names = list(listed("models"))
+    first = REAL if installed(REAL) else next(name for name in names if name != REAL)
+    with st.sidebar:
+        name = st.selectbox(
+            "Model",
+            names,
+            index=names.index(first),
+            key="model",
+            bind="query-params",
+            accept_new_options=True,
+            help="Built-in, or type a folder in the Hub's format or a Hub name (gpt2).",
+        )
+        processing = st.selectbox(
+            "Processing",
+            PROCESSINGS,
+            key="processing",
+            bind="query-params",
+            help="raw: the weights as they are. folded: LayerNorm folded in, weights centred.",
+        )
+        device = st.selectbox("Device", DEVICES, key="device", bind="query-params")
+        dtype = st.selectbox("dtype", DTYPES, key="dtype", bind="query-params")
+    return Choice(str(name or first), str(device), str(dtype), str(processing))
+
+
+def allowed(name: str, values: Sequence[str]) -> None:
+    """Say so, once, where the address asks for something that does not exist."""
+    given = st.query_params.get(name)
+    if given is not None and given not in values:
+        st.warning(
+            f"The address asks for {name} “{given}”, which does not exist; "
+            f"the default is shown. Known: {', '.join(values)}."
+        )
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What the user can mend becomes one sentence on the page, and the page ends there."""
+    try:
+        yield
+    except InputError as error:
+        st.error(_sentence(str(error)))
+        st.stop()
+
+
+def or_default(asked: Callable[[], Value], default: Callable[[], Value]) -> Value:
+    """What was asked for; where that does not exist, a notice and the default."""
+    try:
+        return asked()
+    except InputError as error:
+        st.warning(f"{_sentence(str(error))}; the default is shown.")
+        return default()
+
+
+def model(choice: Choice) -> Model:
+    """The model picked, loaded once per process; the page ends with a sentence if it cannot be."""
+    with plain_errors(), st.spinner(f"Loading {choice} …", show_time=True):
+        return _model(choice)
+
+
+def store() -> Store:
+    """The activation store, one per process."""
+    with plain_errors():
+        return _store()
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _model(choice: Choice) -> Model:
+    from workbench.hooks import sites
+    from workbench.models import load, use_free_cores
+
+    use_free_cores()
+    loaded = load(
+        choice.model, device=choice.device, dtype=choice.dtype, processing=choice.processing
+    )
+    sites(loaded)
+    # Streamlit collects garbage after every run: half a million library objects, one second.
+    gc.collect()
+    gc.freeze()
+    return loaded
+
+
+@st.cache_resource(show_spinner=False)
+def _store() -> Store:
+    from workbench.cache import Store
+
+    return Store()
+
+
+def _sentence(text: str) -> str:
+    """Capitalised, and safe in Markdown: backticks stay, brackets are text."""
+    text = text[:1].upper() + text[1:]
+    for sign in "[]<>$":
+        text = text.replace(sign, f"\\{sign}")
+    return text
