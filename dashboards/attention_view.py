@@ -93,11 +93,12 @@ def attention_view(
     if other.strip():
         policy = {"auto": None, "on": True, "off": False}[bos]
         minus = model.tokenize(other, bos=policy, chat=chat).ids
-        if len(minus) != len(ids[0]):
+        if len(minus) != len(asked.tokens):
             raise InputError(
-                f"the other prompt has {len(minus)} tokens, this one {len(ids[0])}; "
+                f"the other prompt has {len(minus)} tokens, this one {len(asked.tokens)}; "
                 "a difference needs the same number"
             )
+        minus = minus[: len(ids[0])]
     return _view(model.identity.fingerprint, ids, kind, minus, model, store, asked)
 
 

@@ -26,6 +26,8 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     port = arguments.port or _free_port()
+    if not 0 < port < 65536:
+        raise InputError(f"port {port} does not exist; choose one from 1 to 65535")
     if arguments.port and not _is_free(port):
         raise InputError(f"port {port} is taken; choose another with --port")
     address = f"http://127.0.0.1:{port}"

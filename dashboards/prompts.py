@@ -10,7 +10,7 @@ import streamlit as st
 from dashboards.components import TokenLabel
 from dashboards.examples import examples
 from dashboards.navigation import pages
-from dashboards.state import allowed, plain_errors
+from dashboards.state import allowed, in_range, plain_errors
 
 if TYPE_CHECKING:  # torch must not load before it is needed
     import torch
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # torch must not load before it is needed
 
 INPUTS = ("prompt", "random tokens")
 BOS = ("auto", "on", "off")
+LENGTHS, BATCHES, SEEDS = (2, 200), (1, 16), (0, 10**6)
 
 
 @dataclass(frozen=True)
@@ -33,24 +34,25 @@ class Question:
     bos: str
     chat: bool
 
-    @property
-    def about(self) -> str:
-        """What was asked, in words."""
+    def about(self, drawn: int) -> str:
+        """What was asked, in words; a block is `drawn` tokens where no more fit."""
         if not self.random:
             return f"one prompt, BOS {self.bos}{', in the chat template' if self.chat else ''}"
+        asked = f" (of {self.length} asked for; no more fit)" if drawn < self.length else ""
         return (
-            f"{self.length} random tokens repeated, {self.batch} sequences, seed {self.seed}; "
+            f"{drawn} random tokens{asked} repeated, {self.batch} sequences, seed {self.seed}; "
             "scores are means, the pattern is that of the first"
         )
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Token ids `[batch, pos]`, the tokens of the first row, and what was cut off."""
+    """Token ids `[batch, pos]`, the tokens of the first row, what was cut off, and the words."""
 
     ids: torch.Tensor
     tokens: Tokens
     cut: int
+    about: str
 
     @property
     def labels(self) -> list[TokenLabel]:
@@ -82,10 +84,12 @@ def box(page: str, *, random: bool) -> Question | None:
     if asks_random:
         columns = st.columns(3)
         length = columns[0].number_input(
-            "Tokens in a block", 2, 200, 50, key="length", bind="query-params"
+            "Tokens in a block", *LENGTHS, 50, key="length", bind=in_range("length", *LENGTHS)
         )
-        batch = columns[1].number_input("Sequences", 1, 16, 4, key="batch", bind="query-params")
-        seed = columns[2].number_input("Seed", 0, 10**6, 0, key="seed", bind="query-params")
+        batch = columns[1].number_input(
+            "Sequences", *BATCHES, 4, key="batch", bind=in_range("batch", *BATCHES)
+        )
+        seed = columns[2].number_input("Seed", *SEEDS, 0, key="seed", bind=in_range("seed", *SEEDS))
         return Question("", True, int(length), int(batch), int(seed), "auto", False)
     text = st.text_area(
         "Prompt",
@@ -142,4 +146,7 @@ def ask(model: Model, question: Question, *, cap: int) -> Asked:
             f"The prompt has {len(tokens):,} tokens; the first {cap} are computed and shown. "
             "Attention is causal, so they are what the whole prompt would give there."
         )
-    return Asked(ids, tokens, cut)
+    if tokens.template:
+        own = [pos for pos in range(len(tokens)) if pos not in tokens.template]
+        st.caption(f"Positions {own[0]} to {own[-1]} are yours; the chat template wrote the rest.")
+    return Asked(ids, tokens, cut, question.about(ids.shape[1] // 2))

@@ -6,10 +6,11 @@ Heavy modules are imported where they are used: the home page must not wait for 
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import streamlit as st
 
@@ -80,9 +81,28 @@ def allowed(name: str, values: Sequence[str]) -> None:
     given = st.query_params.get(name)
     if given is not None and given not in values:
         st.warning(
-            f"The address asks for {name} “{given}”, which does not exist; "
-            f"the default is shown. Known: {', '.join(values)}."
+            _sentence(
+                f"the address asks for {name} “{given}”, which does not exist; "
+                f"the default is shown. Known: {', '.join(values)}."
+            )
         )
+
+
+def in_range(name: str, low: int, high: int) -> Literal["query-params"] | None:
+    """The same for a whole number; returns what to bind it to.
+
+    Streamlit's number_input resets what it cannot use, but ends in a traceback at infinity.
+    """
+    given = st.query_params.get(name)
+    if given is None or (re.fullmatch(r"\d{1,9}", given) and low <= int(given) <= high):
+        return "query-params"
+    st.warning(
+        _sentence(
+            f"the address asks for {name} “{given}”, which is not a whole number from "
+            f"{low} to {high:,}; the default is shown."
+        )
+    )
+    return None if re.search(r"inf|e\d|\d{300}", given, re.IGNORECASE) else "query-params"
 
 
 @contextmanager
@@ -106,7 +126,7 @@ def or_default(asked: Callable[[], Value], default: Callable[[], Value]) -> Valu
 
 def model(choice: Choice) -> Model:
     """The model picked, loaded once per process; the page ends with a sentence if it cannot be."""
-    with plain_errors(), st.spinner(f"Loading {choice} …", show_time=True):
+    with plain_errors(), st.spinner(_sentence(f"Loading {choice} …"), show_time=True):
         return _model(choice)
 
 

@@ -262,12 +262,19 @@ def _edited(state: _State, number: int, place: Site, edit: Edit, tensor: Tensor)
     part = tensor if place.head is None else tensor.select(axis or 0, place.head)
     new = edit.function(part.clone())
     _check_edit(place, part, new)
-    state.moved[number] += float((new - part).detach().norm())
+    state.moved[number] += _distance(new.detach(), part.detach())
     if place.head is None:
         return new
     whole = tensor.clone()
     whole.select(axis or 0, place.head).copy_(new)
     return whole
+
+
+def _distance(new: Tensor, old: Tensor) -> float:
+    """Frobenius norm of the change; scores masked before and after have not moved."""
+    least = torch.finfo(old.dtype).min  # the mask's value: this or -inf
+    change = (new - old).masked_fill((new <= least) & (old <= least), 0)
+    return float(torch.linalg.vector_norm(change, dtype=torch.float32))
 
 
 def _check_edit(place: Site, old: Tensor, new: Any) -> None:

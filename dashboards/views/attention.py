@@ -18,6 +18,8 @@ def page() -> None:
     if question is None:
         return
     state.allowed("score", SCORE_NAMES)
+    state.allowed("weights", KINDS)
+    state.allowed("shown", SHOWN)
     columns = st.columns([1, 1, 1, 2])
     score = columns[0].selectbox("Colour heads by", SCORE_NAMES, key="score", bind="query-params")
     kind = columns[1].selectbox("Weights", KINDS, key="weights", bind="query-params")
@@ -31,7 +33,7 @@ def page() -> None:
         view = attention_view(
             model, state.store(), asked, str(kind), other, bos=question.bos, chat=question.chat
         )
-    _canvas(view, str(score), str(shown), f"{choice}; {question.about}")
+    _canvas(view, str(score), str(shown), f"{choice}; {asked.about}")
 
 
 @st.fragment

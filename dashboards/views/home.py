@@ -14,6 +14,7 @@ from workbench.registry import listed
 
 def page() -> None:
     st.header("lensbench")
+    state.picker()
     st.markdown(
         "Look inside a real language model, on this machine: which heads attend where, "
         "and what every layer would say next.  \n"

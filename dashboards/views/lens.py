@@ -29,7 +29,7 @@ def page() -> None:
     asked = prompts.ask(model, question, cap=CAP)
     with state.plain_errors(), st.spinner("Reading every layer …", show_time=True):
         view = lens_view(model, state.store(), asked)
-    _canvas(view, str(value), followed, f"{choice}; {question.about}")
+    _canvas(view, str(value), followed, f"{choice}; {asked.about}")
 
 
 @st.fragment

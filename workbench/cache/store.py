@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from threading import RLock
@@ -204,9 +205,7 @@ def _write(path: Path, key: Key, tensor: Tensor, ids: list[int], device: str) ->
         "ids": ids,
         "device": device,
         "machine": platform.machine(),
-        "torch": version("torch"),
-        "transformer-lens": version("transformer-lens"),
-        "lensbench": version("lensbench"),
+        **_versions(),
         "seconds_since_epoch": int(time.time()),
     }
     written, about = json.dumps(asdict(key)), json.dumps(made)
@@ -229,6 +228,12 @@ def _write(path: Path, key: Key, tensor: Tensor, ids: list[int], device: str) ->
             f"the store cannot write {path} ({error.strerror or error}); "
             "free some space or give another folder with --store"
         ) from error
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Looked up once: parsing package metadata takes longer than writing an entry."""
+    return {name: version(name) for name in ("lensbench", "torch", "transformer-lens")}
 
 
 def _read(path: Path, expected: Key | None) -> tuple[Tensor, Key]:

@@ -64,6 +64,7 @@ def run(arguments: Namespace) -> int:
                 "model": model.name,
                 "fingerprint": model.identity.fingerprint,
                 "tokens": list(tokens.strings),
+                "chat_template_positions": sorted(tokens.template),
                 "top": {k: [[str(h), v] for h, v in found] for k, found in best.items()},
                 "scores": {name: values.tolist() for name, values in scores.items()},
                 **({} if shown is None else {"head": str(head), "pattern": shown.tolist()}),

@@ -54,6 +54,7 @@ def run(arguments: Namespace) -> int:
                 "model": model.name,
                 "fingerprint": model.identity.fingerprint,
                 "tokens": list(tokens.strings),
+                "chat_template_positions": sorted(tokens.template),
                 "layers": found.layers,
                 "top": [
                     [[model.vocabulary.string(i) for i in ids] for ids in row]
