@@ -21,8 +21,14 @@ EXAMPLES = (
         "Attention",
         "Induction on random tokens",
         "50 random tokens, repeated. Which heads look at what came after the same token before? "
-        "L18H6, then L17H3 and L17H4.",
-        {"model": REAL, "input": "random tokens", "score": "induction", "head": "L18H6"},
+        "L18H6, then L17H3, L17H4 and L17H5.",
+        {
+            "model": REAL,
+            "input": "random tokens",
+            "seed": "2",
+            "score": "induction",
+            "head": "L18H6",
+        },
     ),
     Example(
         "Attention",

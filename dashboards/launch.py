@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -32,18 +33,30 @@ def run(arguments: Namespace) -> int:
         raise InputError(f"port {port} is taken; choose another with --port")
     address = f"http://127.0.0.1:{port}"
     print(f"The dashboard: {address}  (stop it with Ctrl-C)", flush=True)  # noqa: T201
+    for name in ("SIGTERM", "SIGHUP"):  # `kill`, and a terminal that is closed
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     server = subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)],
         stdout=subprocess.DEVNULL,  # it would print its own address once more
+        start_new_session=True,  # Ctrl-C while it starts would have it print a traceback
     )
     if not arguments.no_browser:
         threading.Thread(target=_open_when_up, args=(address,), daemon=True).start()
     try:
         return server.wait()
     except KeyboardInterrupt:
-        server.terminate()
-        server.wait()
+        _end(server)
         return 0
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(10)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        server.kill()
+        server.wait()
 
 
 def _free_port(first: int = 8501) -> int:

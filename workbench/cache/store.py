@@ -13,6 +13,7 @@ import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -77,10 +78,11 @@ class Store:
                 self._tier.move_to_end(key)
                 return self._tier[key].clone()
         path = self.path(key)
-        if not path.exists():
+        try:
+            tensor, _ = _read(path, key)
+            os.utime(path)  # the age that eviction goes by
+        except FileNotFoundError:  # never was, or another process evicts it just now
             return None
-        tensor, _ = _read(path, key)
-        os.utime(path)  # the age that eviction goes by
         self._remember(key, tensor)
         return tensor
 
@@ -89,10 +91,10 @@ class Store:
         tensor = tensor.detach().to("cpu", copy=True).contiguous()
         path = self.path(key)
         if not path.exists():
-            _write(path, key, tensor, ids, device)
+            n_bytes = _write(path, key, tensor, ids, device)
             with self._lock:
                 if self._disk_bytes is not None:
-                    self._disk_bytes += path.stat().st_size
+                    self._disk_bytes += n_bytes
             self._evict(keep=path)
         self._remember(key, tensor)
 
@@ -102,25 +104,30 @@ class Store:
 
     def entries(self) -> Iterator[Entry]:
         """All entries; `DamagedError` at the first whose header cannot be read."""
-        for path in self._paths():
-            with _opened(path) as file:
-                key, made = _header(path, file.metadata())
-                shape = tuple(file.get_slice(_TENSOR).get_shape())
-            yield Entry(path, key, shape, path.stat().st_size, made)
+        for _, n_bytes, path in self._files():
+            try:
+                with _opened(path) as file:
+                    key, made = _header(path, file.metadata())
+                    shape = tuple(file.get_slice(_TENSOR).get_shape())
+            except FileNotFoundError:  # evicted meanwhile
+                continue
+            yield Entry(path, key, shape, n_bytes, made)
 
     def verify(self) -> list[DamagedError]:
         """Read every entry against its checksum; returns what is wrong."""
         faults = []
-        for path in self._paths():
+        for _, _, path in self._files():
             try:
                 _read(path, None)
             except DamagedError as error:
                 faults.append(error)
+            except FileNotFoundError:  # evicted meanwhile
+                continue
         return faults
 
     def size(self) -> tuple[int, int]:
         """Number of entries and their bytes on disk."""
-        sizes = [path.stat().st_size for path in self._paths()]
+        sizes = [n_bytes for _, n_bytes, _ in self._files()]
         return len(sizes), sum(sizes)
 
     def clear(self) -> int:
@@ -133,8 +140,14 @@ class Store:
         shutil.rmtree(self.folder / "captures", ignore_errors=True)
         return freed
 
-    def _paths(self) -> list[Path]:
-        return sorted((self.folder / "captures").glob("*/*.safetensors"))
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """Time of last use, size and path of each entry; other processes may evict meanwhile."""
+        found = []
+        for path in sorted((self.folder / "captures").glob("*/*.safetensors")):
+            with suppress(FileNotFoundError):
+                about = path.stat()
+                found.append((about.st_mtime, about.st_size, path))
+        return found
 
     def _remember(self, key: Key, tensor: Tensor) -> None:
         n_bytes = tensor.nbytes
@@ -156,7 +169,7 @@ class Store:
             if self._disk_bytes <= self.limit:
                 return
             # Another process may evict as well: count anew, and let a file be gone already.
-            aged = sorted((p.stat().st_mtime, p.stat().st_size, p) for p in self._paths())
+            aged = sorted(self._files())
             total = sum(size for _, size, _ in aged)
             for _, size, path in aged:
                 if total <= self.limit:
@@ -200,7 +213,8 @@ def _replace(path: Path, content: bytes) -> None:
     beside.replace(path)
 
 
-def _write(path: Path, key: Key, tensor: Tensor, ids: list[int], device: str) -> None:
+def _write(path: Path, key: Key, tensor: Tensor, ids: list[int], device: str) -> int:
+    """Write one entry; returns its bytes on disk."""
     made = {
         "ids": ids,
         "device": device,
@@ -221,6 +235,7 @@ def _write(path: Path, key: Key, tensor: Tensor, ids: list[int], device: str) ->
         save_file({_TENSOR: tensor}, beside, metadata=metadata)
         with beside.open("rb") as file:
             os.fsync(file.fileno())
+        n_bytes = beside.stat().st_size
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
@@ -228,6 +243,7 @@ def _write(path: Path, key: Key, tensor: Tensor, ids: list[int], device: str) ->
             f"the store cannot write {path} ({error.strerror or error}); "
             "free some space or give another folder with --store"
         ) from error
+    return n_bytes
 
 
 @cache
@@ -265,6 +281,8 @@ def _read(path: Path, expected: Key | None) -> tuple[Tensor, Key]:
 def _opened(path: Path):
     try:
         return safe_open(path, framework="pt")
+    except FileNotFoundError:
+        raise
     except (SafetensorError, OSError) as error:
         raise DamagedError(
             f"{path}: field file: not a whole safetensors file ({error}); delete it"

@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from workbench.errors import InputError
 from workbench.models.catalogue import BuiltIn, built_ins, model_folder
 from workbench.models.model import Model, twin
+from workbench.models.quiet import no_progress_bar
 from workbench.models.tokens import HubVocabulary
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -169,22 +169,19 @@ def _from_folder(
 
 
 def _hub_model(folder: Path, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
-    progress = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            attn_implementation="eager",
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # told below, with the missing ones
-            output_loading_info=True,
-        )
+        with no_progress_bar():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation="eager",
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # told below, with the missing ones
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(f"folder {folder} does not load: {_first_line(error)}") from error
-    finally:
-        if progress:
-            transformers_logging.enable_progress_bar()
+    model, info = loaded
     _check_fit(folder, info)
     gc.collect()
     nn.Module.to(model, device)

