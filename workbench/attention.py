@@ -107,11 +107,12 @@ def value_weighted(
     """Attention times the norm of the value it moves (Kobayashi et al. 2020).
 
     In units of each head's largest value norm, so that it stays within 0..1: attention that
-    rests on a token with a small value (often the first one) fades.
+    rests on a token with a small value (often the first one) fades; 0 where all values are.
     """
     heads_per_value = pattern.shape[1] // v.shape[2]
     norms = repeat(v.float().norm(dim=-1), "b p kv -> b (kv group) p", group=heads_per_value)
-    return pattern * rearrange(norms / norms.amax(dim=-1, keepdim=True), "b h k -> b h 1 k")
+    largest = norms.amax(dim=-1, keepdim=True).clamp_min(torch.finfo(norms.dtype).tiny)
+    return pattern * rearrange(norms / largest, "b h k -> b h 1 k")
 
 
 def thumbnails(

@@ -48,7 +48,7 @@ def pattern(
             zmin=0,
             zmax=1,
             colorscale=SEQUENTIAL,
-            customdata=[[f"{query} → {key}" for key in tokens] for query in tokens],
+            customdata=[[_text(f"{query} → {key}") for key in tokens] for query in tokens],
             hovertemplate="%{customdata}: %{z:.4f}<extra></extra>",
             colorbar={"title": {"text": "attention"}},
         )
@@ -77,7 +77,7 @@ def lens(
             zmin=0,
             zmax=peak,
             colorscale=SEQUENTIAL,
-            text=top,
+            text=[[_text(token) for token in row] for row in top],
             texttemplate="%{text}",
             textfont={"family": _MONO, "size": 10},
             hovertemplate=f"%{{text}}<br>{name} %{{z:.3f}}<extra></extra>",
@@ -110,6 +110,7 @@ def page(figures: Sequence[go.Figure], *, title: str, note: str) -> str:
 
 
 def _text(text: str) -> str:
+    """Escaped: Plotly reads tags in every text it draws, and a token may be `<b>`."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

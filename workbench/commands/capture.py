@@ -28,6 +28,8 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    if arguments.batch < 1:
+        raise InputError("--batch takes a whole number from 1")
     prompts = _prompts(arguments.file)
     # torch loads here, not for --help
     import torch

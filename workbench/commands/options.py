@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from workbench.errors import InputError
+
 if TYPE_CHECKING:  # torch must not load for --help
     from workbench.cache import Store
     from workbench.models import Model
@@ -66,6 +68,8 @@ def open_model(arguments: Namespace) -> Model:
     """The model that the arguments name, with its stages told on stderr."""
     from workbench.models import load, use_free_cores
 
+    if arguments.threads is not None and arguments.threads < 1:
+        raise InputError("--threads takes a whole number from 1")
     use_free_cores(arguments.threads)
     with stages() as say:
         return load(

@@ -1,0 +1,7 @@
+"""Run a model with activations read and edited: the only place where a hook is registered."""
+
+from workbench.hooks.discovery import sites
+from workbench.hooks.edits import Edit
+from workbench.hooks.run import Receipt, Run, check_tokens, run
+
+__all__ = ["Edit", "Receipt", "Run", "check_tokens", "run", "sites"]
