@@ -7,38 +7,24 @@ an error that names file and field. Several processes may share a folder.
 
 import json
 import os
-import platform
-import secrets
 import shutil
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-import torch
-import xxhash
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from workbench.cache.files import FORMAT, TENSOR, DamagedError, header, opened, read, replace, write
 from workbench.cache.keys import Key
 from workbench.errors import InputError
 from workbench.home import home
 
-FORMAT = 1
 MARKER = "lensbench-store.json"
-_TENSOR = "activation"
 GIB = 1024**3
-
-
-class DamagedError(InputError):
-    """An entry that cannot be trusted; the message names the file and the field."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +65,7 @@ class Store:
                 return self._tier[key].clone()
         path = self.path(key)
         try:
-            tensor, _ = _read(path, key)
+            tensor, _ = read(path, key)
             os.utime(path)  # the age that eviction goes by
         except FileNotFoundError:  # never was, or another process evicts it just now
             return None
@@ -91,7 +77,7 @@ class Store:
         tensor = tensor.detach().to("cpu", copy=True).contiguous()
         path = self.path(key)
         if not path.exists():
-            n_bytes = _write(path, key, tensor, ids, device)
+            n_bytes = write(path, key, tensor, ids, device)
             with self._lock:
                 if self._disk_bytes is not None:
                     self._disk_bytes += n_bytes
@@ -106,9 +92,9 @@ class Store:
         """All entries; `DamagedError` at the first whose header cannot be read."""
         for _, n_bytes, path in self._files():
             try:
-                with _opened(path) as file:
-                    key, made = _header(path, file.metadata())
-                    shape = tuple(file.get_slice(_TENSOR).get_shape())
+                with opened(path) as file:
+                    key, made = header(path, file.metadata())
+                    shape = tuple(file.get_slice(TENSOR).get_shape())
             except FileNotFoundError:  # evicted meanwhile
                 continue
             yield Entry(path, key, shape, n_bytes, made)
@@ -118,7 +104,7 @@ class Store:
         faults = []
         for _, _, path in self._files():
             try:
-                _read(path, None)
+                read(path, None)
             except DamagedError as error:
                 faults.append(error)
             except FileNotFoundError:  # evicted meanwhile
@@ -186,12 +172,12 @@ def _claim(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not marker.exists():
-            if any(folder.iterdir()):
+            if any(not path.name.endswith(".part") for path in folder.iterdir()):
                 raise InputError(
                     f"{folder} holds files that are not a store's (no {MARKER}); "
                     "give an empty folder with --store"
                 )
-            _replace(marker, json.dumps({"format": FORMAT}).encode())
+            replace(marker, json.dumps({"format": FORMAT}).encode())
         found = json.loads(marker.read_text(encoding="utf-8")).get("format")
     except OSError as error:
         raise InputError(
@@ -202,113 +188,3 @@ def _claim(folder: Path) -> None:
         raise DamagedError(f"{marker}: not a store's marker ({error})") from error
     if found != FORMAT:
         raise DamagedError(f"{marker}: field format: expected {FORMAT}, found {found}")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-def _write(path: Path, key: Key, tensor: Tensor, ids: list[int], device: str) -> int:
-    """Write one entry; returns its bytes on disk."""
-    made = {
-        "ids": ids,
-        "device": device,
-        "machine": platform.machine(),
-        **_versions(),
-        "seconds_since_epoch": int(time.time()),
-    }
-    written, about = json.dumps(asdict(key)), json.dumps(made)
-    metadata = {
-        "format": str(FORMAT),
-        "key": written,
-        "made": about,
-        "checksum": _checksum(tensor, written, about),
-    }
-    beside = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({_TENSOR: tensor}, beside, metadata=metadata)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        n_bytes = beside.stat().st_size
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InputError(
-            f"the store cannot write {path} ({error.strerror or error}); "
-            "free some space or give another folder with --store"
-        ) from error
-    return n_bytes
-
-
-@cache
-def _versions() -> dict[str, str]:
-    """Looked up once: parsing package metadata takes longer than writing an entry."""
-    return {name: version(name) for name in ("lensbench", "torch", "transformer-lens")}
-
-
-def _read(path: Path, expected: Key | None) -> tuple[Tensor, Key]:
-    with _opened(path) as file:
-        metadata = file.metadata()
-        key, _ = _header(path, metadata)
-        if expected is not None and key != expected:
-            told = "; ".join(
-                f"field {name}: expected {getattr(expected, name)}, found {getattr(key, name)}"
-                for name in key.differences(expected)
-            )
-            raise DamagedError(f"{path} holds another activation: {told}")
-        if expected is None and path.stem != key.digest:
-            raise DamagedError(f"{path}: field key: belongs under the name {key.digest}")
-        try:
-            tensor = file.get_tensor(_TENSOR)
-        except SafetensorError as error:
-            raise DamagedError(f"{path}: field {_TENSOR}: {error}") from error
-        found = _checksum(tensor, metadata["key"], metadata["made"])
-        if found != metadata["checksum"]:
-            raise DamagedError(
-                f"{path}: field checksum: expected {metadata['checksum']}, found {found}; "
-                "delete the file or run `workbench cache clear`"
-            )
-        # Out of the map: an evicted or damaged file must not change a tensor already handed out.
-        return tensor.clone(), key
-
-
-def _opened(path: Path):
-    try:
-        return safe_open(path, framework="pt")
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, OSError) as error:
-        raise DamagedError(
-            f"{path}: field file: not a whole safetensors file ({error}); delete it"
-        ) from error
-
-
-def _header(path: Path, metadata: Mapping[str, str] | None) -> tuple[Key, dict[str, Any]]:
-    """The key and the record of a file, after its format and its fields were checked."""
-    metadata = metadata or {}
-    for name in ("format", "key", "made", "checksum"):
-        if name not in metadata:
-            raise DamagedError(f"{path}: field {name}: expected in the header, found none")
-    if metadata["format"] != str(FORMAT):
-        raise DamagedError(
-            f"{path}: field format: expected {FORMAT}, found {metadata['format']}; "
-            "another version of lensbench wrote it"
-        )
-    try:
-        return Key(**json.loads(metadata["key"])), json.loads(metadata["made"])
-    except (ValueError, TypeError) as error:
-        raise DamagedError(f"{path}: field key: cannot be read ({error})") from error
-
-
-def _checksum(tensor: Tensor, key: str, made: str) -> str:
-    """XXH3-128 over the header's words and the tensor's dtype, shape and bytes."""
-    state = xxhash.xxh3_128(f"{key}|{made}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-    if tensor.numel():
-        state.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
-    return state.hexdigest()

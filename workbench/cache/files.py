@@ -1,0 +1,144 @@
+"""One entry of the store on disk: a safetensors file with its key, a record and a checksum.
+
+A file comes to be whole (written beside, fsynced, renamed) and is checked when read. Whatever
+does not hold is a `DamagedError` that names the file and the field.
+"""
+
+import json
+import os
+import platform
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from workbench.cache.keys import Key
+from workbench.errors import InputError
+
+FORMAT = 1
+TENSOR = "activation"
+
+
+class DamagedError(InputError):
+    """An entry that cannot be trusted; the message names the file and the field."""
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a small file whole: beside, fsynced, renamed."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def write(path: Path, key: Key, tensor: Tensor, ids: list[int], device: str) -> int:
+    """Write one entry; returns its bytes on disk."""
+    made = {
+        "ids": ids,
+        "device": device,
+        "machine": platform.machine(),
+        **_versions(),
+        "seconds_since_epoch": int(time.time()),
+    }
+    written, about = json.dumps(asdict(key)), json.dumps(made)
+    metadata = {
+        "format": str(FORMAT),
+        "key": written,
+        "made": about,
+        "checksum": _checksum(tensor, written, about),
+    }
+    beside = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({TENSOR: tensor}, beside, metadata=metadata)
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        n_bytes = beside.stat().st_size
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise InputError(
+            f"the store cannot write {path} ({error.strerror or error}); "
+            "free some space or give another folder with --store"
+        ) from error
+    return n_bytes
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Looked up once: parsing package metadata takes longer than writing an entry."""
+    return {name: version(name) for name in ("lensbench", "torch", "transformer-lens")}
+
+
+def read(path: Path, expected: Key | None) -> tuple[Tensor, Key]:
+    with opened(path) as file:
+        metadata = file.metadata()
+        key, _ = header(path, metadata)
+        if expected is not None and key != expected:
+            told = "; ".join(
+                f"field {name}: expected {getattr(expected, name)}, found {getattr(key, name)}"
+                for name in key.differences(expected)
+            )
+            raise DamagedError(f"{path} holds another activation: {told}")
+        if expected is None and path.stem != key.digest:
+            raise DamagedError(f"{path}: field key: belongs under the name {key.digest}")
+        try:
+            tensor = file.get_tensor(TENSOR)
+        except SafetensorError as error:
+            raise DamagedError(f"{path}: field {TENSOR}: {error}") from error
+        found = _checksum(tensor, metadata["key"], metadata["made"])
+        if found != metadata["checksum"]:
+            raise DamagedError(
+                f"{path}: field checksum: expected {metadata['checksum']}, found {found}; "
+                "delete the file or run `workbench cache clear`"
+            )
+        # Out of the map: an evicted or damaged file must not change a tensor already handed out.
+        return tensor.clone(), key
+
+
+def opened(path: Path):
+    try:
+        return safe_open(path, framework="pt")
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, OSError) as error:
+        raise DamagedError(
+            f"{path}: field file: not a whole safetensors file ({error}); delete it"
+        ) from error
+
+
+def header(path: Path, metadata: Mapping[str, str] | None) -> tuple[Key, dict[str, Any]]:
+    """The key and the record of a file, after its format and its fields were checked."""
+    metadata = metadata or {}
+    for name in ("format", "key", "made", "checksum"):
+        if name not in metadata:
+            raise DamagedError(f"{path}: field {name}: expected in the header, found none")
+    if metadata["format"] != str(FORMAT):
+        raise DamagedError(
+            f"{path}: field format: expected {FORMAT}, found {metadata['format']}; "
+            "another version of lensbench wrote it"
+        )
+    try:
+        return Key(**json.loads(metadata["key"])), json.loads(metadata["made"])
+    except (ValueError, TypeError) as error:
+        raise DamagedError(f"{path}: field key: cannot be read ({error})") from error
+
+
+def _checksum(tensor: Tensor, key: str, made: str) -> str:
+    """XXH3-128 over the header's words and the tensor's dtype, shape and bytes."""
+    state = xxhash.xxh3_128(f"{key}|{made}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+    if tensor.numel():
+        state.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return state.hexdigest()
