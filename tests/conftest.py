@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from transformers import (
 
 from workbench.errors import InputError
 from workbench.home import home
-from workbench.models import Model, load
+from workbench.models import Model, load, loading
 
 FAMILIES = ("gpt2", "neox", "llama")
 VOCAB = 300  # 256 bytes, one BOS, some merges
@@ -43,6 +44,15 @@ def workbench_home(users_home: Path, tmp_path_factory: pytest.TempPathFactory):
     patch = pytest.MonkeyPatch()
     patch.setenv("WORKBENCH_HOME", str(folder))
     yield folder
+    patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_collection():
+    """Loading ends in a collection of garbage: most of the time for a tiny model."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(loading, "gc", SimpleNamespace(collect=lambda: 0))
+    yield
     patch.undo()
 
 
@@ -138,6 +148,15 @@ def processing(request: pytest.FixtureRequest) -> str:
 def also(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """Reads that send a raw model down one road: the plain tree has no scores."""
     return ("0.scores",) if request.param == "bridge" else ()
+
+
+@pytest.fixture(params=["raw on the plain tree", "raw on the bridge", "folded"])
+def road(
+    request: pytest.FixtureRequest, tiny: Callable[..., Model], family: str
+) -> tuple[Model, tuple[str, ...]]:
+    """A tiny model, and the reads to add that send it down one road."""
+    processing = "folded" if request.param == "folded" else "raw"
+    return tiny(family, processing), ("0.scores",) if "bridge" in request.param else ()
 
 
 @pytest.fixture(scope="session")

@@ -49,17 +49,19 @@ def _card(example: Example) -> None:
 def _status() -> None:
     st.subheader("What is ready")
     count, n_bytes = _folder(home() / "store" / "captures")
-    rows = [
-        *(
-            {"what": name, "state": "ready" if state.installed(name) else "not fetched yet"}
+    rows = {
+        **{
+            name: "ready" if state.installed(name) else "not fetched yet"
             for name in listed("models")
-        ),
-        {"what": "store", "state": f"{count:,} activations, {n_bytes / 1e6:,.1f} MB"},
-        {"what": "cores", "state": f"{os.cpu_count()}, load {os.getloadavg()[0]:.1f}"},
-        {"what": "memory", "state": _memory()},
-        {"what": "files", "state": str(home())},
-    ]
-    st.table(rows)
+        },
+        "store": f"{count:,} activations, {n_bytes / 1e6:,.1f} MB",
+        "cores": f"{os.cpu_count()}, load {os.getloadavg()[0]:.1f}",
+        "memory": _memory(),
+        "files": f"`{home()}`",
+    }
+    # As text: st.table would fetch a megabyte of Arrow's scripts.
+    lines = (f"| {what} | {how} |" for what, how in rows.items())
+    st.markdown("\n".join(["| what | state |", "| --- | --- |", *lines]))
 
 
 def _folder(folder: Path) -> tuple[int, int]:

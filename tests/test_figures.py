@@ -1,0 +1,126 @@
+"""Figures: they show what they were given, cell by cell, and nothing that tokens smuggle in."""
+
+import json
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from workbench import figures
+
+TOKENS = ["the", "·the", "the"]
+SCRIPT = "<script>alert(1)</script>"
+LENS = {"layers": ["embed", "L0"], "name": "probability", "title": "lens"}
+
+
+def lens(value: np.ndarray, tokens: list[str] = TOKENS, **more) -> go.Figure:
+    top = [["x"] * value.shape[1]] * value.shape[0]
+    return figures.lens(value, **{**LENS, "top": top, "tokens": tokens, **more})
+
+
+def drawn(figure: go.Figure) -> dict:
+    """The one trace and the layout, as the browser gets them."""
+    found = json.loads(figure.to_json() or "")
+    (trace,) = found["data"]
+    return {"trace": trace, **found["layout"]}
+
+
+def numbers(figure: go.Figure) -> np.ndarray:
+    trace: Any = figure.data[0]
+    return np.asarray(trace.z, dtype=float)
+
+
+def test_a_pattern_is_drawn_as_given() -> None:
+    weights = np.tril(np.random.default_rng(0).random((3, 3)))
+    figure = figures.pattern(weights, tokens=TOKENS, title="L1H2")
+    assert np.array_equal(numbers(figure), weights)
+    shown = drawn(figure)
+    assert shown["xaxis"]["tickvals"] == [0, 1, 2], "equal tokens keep columns of their own"
+    assert shown["xaxis"]["ticktext"] == shown["yaxis"]["ticktext"] == TOKENS
+    assert shown["yaxis"]["autorange"] == "reversed"
+    assert shown["trace"]["customdata"][2][1] == "the → ·the", "query → key"
+    assert (shown["trace"]["zmin"], shown["trace"]["zmax"]) == (0, 1)
+    assert shown["title"]["text"] == "L1H2"
+
+
+def test_a_lens_is_drawn_as_given() -> None:
+    value = np.random.default_rng(0).random((2, 3))
+    figure = lens(value, top=[["a", "b", "c"], ["d", "e", "f"]])
+    assert np.array_equal(numbers(figure), value)
+    shown = drawn(figure)
+    assert shown["trace"]["text"] == [["a", "b", "c"], ["d", "e", "f"]]
+    assert shown["yaxis"]["ticktext"] == ["embed", "L0"]
+    assert "autorange" not in shown["yaxis"], "the last layer is on top"
+    assert shown["xaxis"]["tickvals"] == [0, 1, 2]
+    assert shown["trace"]["zmax"] == 1
+    assert drawn(lens(7 * value, name="entropy"))["trace"]["zmax"] == pytest.approx(7 * value.max())
+
+
+def test_head_scores_are_drawn_as_given() -> None:
+    scores = np.array([[0.1, np.nan], [0.9, 0.0]])
+    figure = figures.head_scores(scores, name="induction", title="scores")
+    assert np.array_equal(numbers(figure), scores, equal_nan=True)
+    shown = drawn(figure)
+    assert shown["trace"]["text"] == [["L0H0", "L0H1"], ["L1H0", "L1H1"]]
+    assert (shown["trace"]["zmin"], shown["trace"]["zmax"]) == (0, 1)
+    assert shown["yaxis"]["autorange"] == "reversed"
+    entropy = figures.head_scores(scores * 5, name="entropy", title="")
+    assert drawn(entropy)["trace"]["zmax"] == 4.5
+
+
+def test_values_that_are_not_defined_are_drawn() -> None:
+    empty = np.full((2, 3), np.nan)
+    assert np.isnan(numbers(figures.head_scores(empty, name="induction", title=""))).all()
+    some = np.array([[np.nan, 1.0, 2.0], [0.0, 1.0, 2.0]])
+    assert np.array_equal(numbers(lens(some, name="kl")), some, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("draw", "told"),
+    [
+        (
+            lambda: figures.pattern(np.zeros((2, 3)), tokens=TOKENS, title=""),
+            r"pattern of shape \(2, 3\) needs 2 row and 3 column labels, got 3 and 3",
+        ),
+        (
+            lambda: figures.pattern(np.zeros((3, 3)), tokens=TOKENS[:2], title=""),
+            r"pattern of shape \(3, 3\) needs 3 row and 3 column labels, got 2 and 2",
+        ),
+        (lambda: lens(np.zeros((3, 3))), r"lens of shape \(3, 3\) needs 3 row .* got 2 and 3"),
+        (lambda: lens(np.zeros((2, 2))), r"lens of shape \(2, 2\) .* got 2 and 3"),
+    ],
+)
+def test_labels_that_do_not_fit_are_told(draw, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        draw()
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        figures.pattern(np.eye(1), tokens=[SCRIPT], title=SCRIPT),
+        lens(np.zeros((2, 1)), tokens=[SCRIPT], title=SCRIPT, top=[[SCRIPT]] * 2),
+        figures.head_scores(np.zeros((1, 1)), name="x", title=SCRIPT),
+    ],
+    ids=["pattern", "lens", "head_scores"],
+)
+def test_html_in_tokens_is_escaped(figure: go.Figure) -> None:
+    """Plotly reads a subset of HTML in every text that it draws."""
+    assert "<script" not in (figure.to_json() or "").replace("\\u003c", "<").lower()
+    page = figures.page([figure], title=SCRIPT, note=SCRIPT)
+    assert "<script>alert" not in page
+
+
+def test_a_page_is_self_contained() -> None:
+    figure = figures.pattern(np.eye(3), tokens=TOKENS, title="one")
+    page = figures.page([figure, figure], title="A & B", note="x < y")
+    assert page.startswith("<!doctype html>")
+    assert "A &amp; B" in page
+    assert "x &lt; y" in page
+    assert 'src="http' not in page
+    assert "src='http" not in page
+    assert "<link" not in page
+    assert page.count("Plotly.newPlot(") >= 2
+    assert len(page) > 1_000_000, "Plotly itself"
+    assert len(page) < 1.9 * len(figures.page([figure], title="", note="")), "once"

@@ -1,0 +1,653 @@
+"""The pages' logic, without a browser: what is asked for, what reaches the canvas, what is said.
+
+A page runs in Streamlit's own test runner. What the canvas draws is read from the block of bytes
+that is sent to it; `tests/browser` looks at what becomes of them.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from dashboards import attention_view, lens_view
+from dashboards.components import TokenLabel, attention, lens, wire
+from dashboards.examples import EXAMPLES, REAL
+from workbench import runs
+from workbench.attention import SCORES, patterns, repeated_random, thumbnails, value_weighted
+from workbench.cache import capture
+from workbench.lens import follow, residuals
+from workbench.lens import lens as read_lens
+from workbench.models import Model
+from workbench.registry import listed
+from workbench.sites import Head
+
+APP = Path(__file__).parent.parent / "dashboards" / "app.py"
+BY_HAND = "induction-by-hand"
+PROMPT = "a b c d e a b c d"
+OTHER = "a b c d e f g h i"
+PAGES = ("Home", "Attention", "Lens")
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Each test has its own store and records; the loaded model stays for the next one."""
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    forget()
+    yield tmp_path
+    forget()
+
+
+def forget() -> None:
+    """What a new process would not know: the views and the store's memory tier."""
+    from dashboards import state
+
+    for cached in (attention_view._view, lens_view._view, state._store):
+        cached.clear()
+
+
+def one_page(name: str) -> None:
+    """A main script that runs one page with all of them known, as the app's links need."""
+    import streamlit
+
+    from dashboards.navigation import pages
+    from workbench.registry import listed, resolve
+
+    streamlit.navigation(list(pages().values()))
+    resolve(listed("pages")[name])()
+
+
+def opened(page: str, **address: str) -> AppTest:
+    """A page as somebody finds it who opens that address."""
+    at = AppTest.from_function(one_page, default_timeout=120, kwargs={"name": page})
+    for name, value in {"model": BY_HAND, **address}.items():
+        at.query_params[name] = value
+    at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def sent(at: AppTest) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of the block that the page's one canvas is given."""
+    (element,) = at.get("bidi_component")
+    return unpacked(element.proto.bytes)
+
+
+def unpacked(block: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    size = int.from_bytes(block[:4], "little")
+    header, body = json.loads(block[4 : 4 + size]), block[4 + size :]
+    arrays = {
+        name: np.frombuffer(
+            body, about["dtype"], count=int(np.prod(about["shape"])), offset=about["at"]
+        ).reshape(about["shape"])
+        for name, about in header["arrays"].items()
+    }
+    return header, arrays
+
+
+def told(at: AppTest) -> list[str]:
+    return [element.value for element in (*at.error, *at.warning)]
+
+
+def caption(at: AppTest) -> str:
+    return at.caption[-1].value
+
+
+def tokens_of(at: AppTest) -> list[str]:
+    return [text for text, _ in sent(at)[0]["tokens"]]
+
+
+# --- every page opens ----------------------------------------------------------------------------
+
+
+def test_the_app_opens_on_home() -> None:
+    at = AppTest.from_file(str(APP), default_timeout=60).run()
+    assert not at.exception
+    assert [header.value for header in at.header] == ["lensbench"]
+    assert not at.get("bidi_component")
+
+
+def test_home_offers_what_is_ready() -> None:
+    at = opened("Home")
+    shown = [e.title for e in EXAMPLES if e.settings["model"] != REAL]
+    assert [m.value.strip("*") for m in at.markdown if m.value.startswith("**")] == shown
+    assert f"workbench models pull {REAL}" in at.info[0].value
+
+
+def test_home_offers_everything_once_the_real_model_is_there(own_home: Path) -> None:
+    (own_home / "models" / REAL).mkdir(parents=True)
+    at = opened("Home")
+    assert len(at.get("page_link")) == len(EXAMPLES)
+    assert not at.info
+
+
+def test_home_says_what_is_ready(own_home: Path) -> None:
+    opened("Attention", prompt="a b a")
+    (table,) = (m.value for m in opened("Home").markdown if m.value.startswith("|"))
+    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", table, re.MULTILINE))
+    assert rows[BY_HAND] == "ready"
+    assert rows[REAL] == "not fetched yet"
+    assert rows["store"].startswith("2 activations")
+    assert rows["files"] == f"`{own_home}`"
+
+
+@pytest.mark.parametrize("page", ["Attention", "Lens"])
+def test_without_a_prompt_there_are_examples(page: str) -> None:
+    for address in ({}, {"prompt": " \n"}):
+        at = opened(page, **address)
+        assert "start from an example" in at.info[0].value
+        links = [link.proto.label for link in at.get("page_link")]
+        assert links == [e.title for e in EXAMPLES if e.page == page]
+        assert not at.get("bidi_component") and not told(at)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
+def test_examples_ask_for_what_exists(example) -> None:
+    """With the small model in the real one's place: settings are settings of the page."""
+    attention = {"input", "length", "batch", "seed", "score", "weights", "shown", "minus", "head"}
+    known = {"model", "prompt", *attention, "value", "follow", "cell"}
+    assert example.page in PAGES and set(example.settings) <= known
+    assert example.settings["model"] in listed("models")
+    at = opened(example.page, **{**example.settings, "model": BY_HAND, "prompt": PROMPT})
+    # A head of the real model is out of the small one's range, its token is not a letter.
+    assert all(
+        "the address asks for head" in word.lower() or "vocabulary" in word for word in told(at)
+    )
+
+
+def test_the_example_by_hand_shows_its_circuit() -> None:
+    (example,) = (e for e in EXAMPLES if e.settings["model"] == BY_HAND)
+    header, arrays = sent(opened(example.page, **example.settings))
+    assert header["head"] == [1, 2]
+    assert arrays["scores"][1, 2] == 1.0
+
+
+# --- attention -----------------------------------------------------------------------------------
+
+
+def test_a_typed_prompt_becomes_a_picture(by_hand: Model) -> None:
+    at = opened("Attention")
+    at.text_area(key="prompt").set_value(PROMPT).run()
+    header, arrays = sent(at)
+    direct = patterns(by_hand, by_hand.tokenize(PROMPT).tensor())
+    assert [text for text, _ in header["tokens"]] == ["<bos>", *PROMPT.split()]
+    assert header["head"] == [1, 2], "the leader of the score, where none is named"
+    assert arrays["pattern"].tobytes() == direct.of(Head(1, 2))[0].numpy().tobytes()
+    assert arrays["scores"].tobytes() == direct.scores("induction").numpy().tobytes()
+    assert arrays["thumbnails"].tobytes() == thumbnails(direct.weights[:, 0]).numpy().tobytes()
+    assert "L1H2 1.00" in at.markdown[0].value
+    assert "10 tokens, 2 x 4 heads" in caption(at)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_every_score_colours_the_grid(by_hand: Model, score: str) -> None:
+    header, arrays = sent(opened("Attention", prompt=PROMPT, score=score))
+    expected = patterns(by_hand, by_hand.tokenize(PROMPT).tensor()).scores(score)
+    assert header["score_name"] == score
+    assert arrays["scores"].tobytes() == expected.numpy().tobytes()
+    assert header["score_limits"][0] == 0 and header["score_limits"][1] >= arrays["scores"].max()
+
+
+def test_the_page_offers_every_score_there_is() -> None:
+    assert opened("Attention", prompt=PROMPT).selectbox(key="score").options == list(SCORES)
+
+
+@pytest.mark.parametrize("head", ["L0H1", "0.1"])
+def test_the_address_names_the_head(by_hand: Model, head: str) -> None:
+    header, arrays = sent(opened("Attention", prompt=PROMPT, head=head))
+    direct = patterns(by_hand, by_hand.tokenize(PROMPT).tensor())
+    assert header["head"] == [0, 1]
+    assert header["title"] == "L0H1: attention"
+    assert arrays["pattern"].tobytes() == direct.of(Head(0, 1))[0].numpy().tobytes()
+
+
+def test_another_head_changes_only_its_pattern() -> None:
+    at = opened("Attention", prompt=PROMPT, head="L0H1")
+    before = sent(at)[0]
+    at.query_params["head"] = "L1H2"
+    after = sent(at.run())[0]
+    same = [n for n in before["arrays"] if before["arrays"][n]["id"] == after["arrays"][n]["id"]]
+    assert sorted(same) == ["scores", "thumbnails"]
+    assert before["id"] != after["id"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "reduce"), [("mean over heads", np.mean), ("max over heads", np.max)]
+)
+def test_mean_and_maximum_over_heads(by_hand: Model, shown: str, reduce) -> None:
+    header, arrays = sent(opened("Attention", prompt=PROMPT, head="L1H2", shown=shown))
+    layer = patterns(by_hand, by_hand.tokenize(PROMPT).tensor()).weights[1, 0].numpy()
+    np.testing.assert_allclose(arrays["pattern"], reduce(layer, axis=0), atol=1e-6)
+    assert header["title"] == f"L1, {shown}: attention"
+
+
+def test_weights_by_value(tiny: Callable[..., Model], tiny_folder: Callable[[str], Path]) -> None:
+    """On a model with grouped queries, where a wrong pairing of heads would show."""
+    address = {"model": str(tiny_folder("llama")), "prompt": "the tin man", "head": "L2H5"}
+    at = opened("Attention", **address, weights="value-weighted")
+    header, arrays = sent(at)
+    model = tiny("llama")
+    ids = model.tokenize("the tin man").tensor()
+    weights = patterns(model, ids).weights[2]
+    expected = value_weighted(weights, capture(model, ids, "2.v")["2.v"])[0, 5]
+    assert arrays["pattern"].tobytes() == expected.detach().numpy().tobytes()
+    assert header["title"] == "L2H5: value-weighted"
+    assert not np.array_equal(arrays["pattern"], weights[0, 5].numpy())
+
+
+def test_minus_another_prompt(by_hand: Model) -> None:
+    header, arrays = sent(opened("Attention", prompt=PROMPT, minus=OTHER, head="L1H2"))
+    one, other = (
+        patterns(by_hand, by_hand.tokenize(text).tensor()).of(Head(1, 2))[0].numpy()
+        for text in (PROMPT, OTHER)
+    )
+    np.testing.assert_array_equal(arrays["pattern"], one - other)
+    assert header["signed"] and header["title"] == "L1H2: attention, minus the other prompt"
+    assert header["limit"] >= np.abs(one - other).max()
+    assert arrays["thumbnails"].min() < 128 < arrays["thumbnails"].max()
+
+
+def test_a_prompt_minus_itself_is_nothing() -> None:
+    header, arrays = sent(opened("Attention", prompt=PROMPT, minus=PROMPT))
+    assert not arrays["pattern"].any() and not header["signed"]
+
+
+def test_minus_a_prompt_of_another_length_is_a_sentence() -> None:
+    at = opened("Attention", prompt=PROMPT, minus="a b c")
+    assert told(at) == [
+        "The other prompt has 4 tokens, this one 10; a difference needs the same number"
+    ]
+    assert not at.get("bidi_component")
+
+
+def test_random_tokens(by_hand: Model) -> None:
+    at = opened("Attention", input="random tokens", length="7", batch="2", seed="3")
+    header, arrays = sent(at)
+    ids = repeated_random(by_hand, length=7, batch=2, seed=3)
+    direct = patterns(by_hand, ids)
+    assert len(header["tokens"]) == 15
+    assert arrays["scores"].tobytes() == direct.scores("induction").numpy().tobytes()
+    assert arrays["pattern"].tobytes() == direct.of(Head(1, 2))[0].numpy().tobytes()
+    assert "7 random tokens repeated, 2 sequences, seed 3" in caption(at)
+
+
+def test_fewer_random_tokens_than_asked_for_is_said() -> None:
+    """The model by hand knows 26 letters."""
+    at = opened("Attention", input="random tokens", length="50")
+    assert len(tokens_of(at)) == 53
+    assert "26 random tokens (of 50 asked for; no more fit) repeated" in caption(at)
+
+
+def test_no_token_twice_is_no_induction_score() -> None:
+    at = opened("Attention", prompt="a b c")
+    header, arrays = sent(at)
+    assert np.isnan(arrays["scores"]).all() and header["head"] == [0, 0]
+    assert "not defined here" in at.markdown[0].value
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_a_single_token_is_a_picture_too(score: str) -> None:
+    header, _ = sent(opened("Attention", prompt="a", bos="off", score=score))
+    assert len(header["tokens"]) == 1
+
+
+# --- lens ----------------------------------------------------------------------------------------
+
+
+def test_the_lens_shows_what_the_core_computes(
+    tiny: Callable[..., Model], tiny_folder: Callable[[str], Path]
+) -> None:
+    text = "the tin man"
+    at = opened("Lens", model=str(tiny_folder("gpt2")), prompt=text)
+    header, arrays = sent(at)
+    model = tiny("gpt2")
+    resid, _ = residuals(model, model.tokenize(text).tensor())
+    found = read_lens(resid, model.unembed)
+    assert header["layers"] == ["embed", "L0", "L1", "L2"]
+    assert arrays["probs"].tobytes() == found.top_probs.numpy().tobytes()
+    names = np.array(header["names"])[arrays["ids"]]
+    assert names[3, -1, 0] == model.vocabulary.string(int(found.top_ids[3, -1, 0])).replace(
+        " ", "·"
+    )
+    assert header["cell"] == [3, len(header["tokens"]) - 1], "the model's answer"
+    fate = follow(resid[:, -1], model.unembed, int(found.top_ids[3, -1, 0]))
+    assert arrays["curve_rank"].tolist() == (fate.rank + 1).tolist()
+    assert arrays["curve_rank"][-1] == 1
+    np.testing.assert_allclose(arrays["curve_prob"], fate.prob, rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", lens_view.VALUES)
+def test_the_lens_is_shaded_by(by_hand: Model, value: str) -> None:
+    header, arrays = sent(opened("Lens", prompt=PROMPT, value=value))
+    found = read_lens(residuals(by_hand, by_hand.tokenize(PROMPT).tensor())[0], by_hand.unembed)
+    expected = {
+        "probability": found.top_probs[:, :, 0],
+        "entropy": found.entropy,
+        "KL to the output": found.kl,
+    }[value]
+    assert header["value_name"] == value
+    assert arrays["value"].tobytes() == expected.contiguous().numpy().tobytes()
+    low, high = header["value_limits"]
+    assert low <= arrays["value"].min() and arrays["value"].max() <= high
+
+
+def test_the_address_names_the_cell_and_the_token() -> None:
+    header, arrays = sent(opened("Lens", prompt=PROMPT, cell="1.3", follow="e"))
+    assert header["cell"] == [1, 3]
+    assert header["curve_name"] == "e"
+    assert len(arrays["curve_rank"]) == 3
+
+
+def test_the_cell_has_its_own_curve() -> None:
+    """Without a token to follow, it is the cell's top one."""
+    header, arrays = sent(opened("Lens", prompt=PROMPT, cell="2.8"))
+    assert header["curve_name"] == header["names"][arrays["ids"][2, 8, 0]] == "d"
+
+
+def test_a_token_that_is_none_is_a_notice() -> None:
+    at = opened("Lens", prompt=PROMPT, follow="a b")
+    assert "is not a single token but 2" in at.warning[0].value
+    assert at.get("bidi_component")
+
+
+# --- bad addresses, models and prompts -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "notice"),
+    [
+        ({"score": "charm"}, "asks for score “charm”, which does not exist"),
+        ({"device": "tpu"}, "asks for device “tpu”.*Known: auto, cpu, cuda, mps"),
+        ({"dtype": "int4"}, "asks for dtype “int4”"),
+        ({"processing": "boiled"}, "asks for processing “boiled”"),
+        ({"bos": "maybe"}, "asks for bos “maybe”"),
+        ({"input": "telepathy"}, "asks for input “telepathy”"),
+        ({"weights": "heavy"}, "asks for weights “heavy”"),
+        ({"shown": "feet"}, "asks for shown “feet”"),
+        ({"head": "L9H9"}, "asks for head L9H9; this model has layers 0 to 1 and heads 0 to 3"),
+        ({"head": "L0H4"}, "asks for head L0H4"),
+        ({"head": "left one"}, "'left one' should read L5H1"),
+        ({"head": "L-1H0"}, "should read L5H1"),
+    ],
+)
+def test_a_bad_attention_address_is_a_notice(address: dict[str, str], notice: str) -> None:
+    at = opened("Attention", prompt=PROMPT, **address)
+    assert re.search(notice, at.warning[0].value) and len(told(at)) == 1
+    assert sent(at)[0]["head"] == [1, 2], "the default is shown"
+
+
+@pytest.mark.parametrize(
+    ("address", "notice"),
+    [
+        ({"value": "colour"}, "asks for value “colour”"),
+        ({"cell": "9.9"}, "asks for cell '9.9'.*rows 0 to 2 and positions 0 to 9"),
+        ({"cell": "0.10"}, "asks for cell '0.10'"),
+        ({"cell": "-1.0"}, "asks for cell '-1.0'"),
+        ({"cell": "the first"}, "asks for cell 'the first'"),
+    ],
+)
+def test_a_bad_lens_address_is_a_notice(address: dict[str, str], notice: str) -> None:
+    at = opened("Lens", prompt=PROMPT, **address)
+    assert re.search(notice, at.warning[0].value) and len(told(at)) == 1
+    assert sent(at)[0]["cell"] == [2, 9], "the default is shown"
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("length", "9999"),
+        ("length", "many"),
+        ("seed", "-5"),
+        ("batch", "0"),
+        ("seed", "inf"),
+        ("seed", "1e999"),
+        ("length", "9" * 5000),
+    ],
+)
+def test_a_bad_number_in_the_address_is_a_notice(name: str, given: str) -> None:
+    at = opened("Attention", input="random tokens", **{name: given})
+    assert f"asks for {name} “{given}”, which is not a whole number from" in at.warning[0].value
+    assert "50 asked for" in caption(at) and "4 sequences, seed 0" in caption(at)
+
+
+def test_a_notice_is_text_whatever_the_address_says() -> None:
+    """Or an address could have an image fetched from anywhere."""
+    at = opened("Attention", prompt=PROMPT, score="![x](https://example.org/x.png)")
+    assert "“!\\[x\\](https://example.org/x.png)”" in at.warning[0].value
+
+
+@pytest.mark.parametrize("page", ["Attention", "Lens"])
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ({"model": "no/such/model/anywhere"}, "model 'no/such/model/anywhere'"),
+        ({"model": "/no/such/folder"}, "There is no folder '/no/such/folder'"),
+        ({"prompt": "a b qq"}, "'qq' is not in this model's vocabulary"),
+        ({"prompt": "a " * 80}, "The prompt has 81 tokens, the model's context holds 64"),
+        ({"prompt": "<bos> a"}, "already begins with BOS"),
+        ({"chat": "true"}, "has no chat template"),
+        ({"processing": "folded"}, "has no LayerNorm to fold"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    page: str, address: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.models.loading._hub_answers", lambda: False)
+    at = opened(page, **{"prompt": PROMPT, **address})
+    (error,) = at.error
+    assert sentence.lower() in error.value.lower() and "\n" not in error.value
+    assert not at.get("bidi_component")
+
+
+def test_a_folder_without_config_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    at = opened("Attention", model=str(tmp_path / "empty"), prompt=PROMPT)
+    assert "has no config.json" in at.error[0].value
+
+
+def test_a_damaged_store_is_one_sentence(own_home: Path) -> None:
+    opened("Attention", prompt=PROMPT)
+    forget()
+    for path in (own_home / "store" / "captures").glob("*/*.safetensors"):
+        path.write_bytes(b"rubbish")
+    at = opened("Attention", prompt=PROMPT)
+    assert "not a whole safetensors file" in at.error[0].value
+
+
+def test_a_store_of_somebody_else_is_one_sentence(own_home: Path) -> None:
+    (own_home / "store").mkdir()
+    (own_home / "store" / "thesis.doc").touch()
+    assert "files that are not a store's" in opened("Lens", prompt=PROMPT).error[0].value
+
+
+@pytest.mark.parametrize("page", ["Attention", "Lens"])
+def test_long_prompts_are_cut_and_it_is_said(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"dashboards.views.{page.lower()}.CAP", 6)
+    whole, short = opened(page, prompt=PROMPT), opened(page, prompt="a b c d e")
+    assert "The prompt has 10 tokens; the first 6 are computed and shown." in whole.caption[0].value
+    assert tokens_of(whole) == tokens_of(short) == ["<bos>", *"abcde"]
+    for name, array in sent(short)[1].items():
+        np.testing.assert_array_equal(sent(whole)[1][name], array, err_msg=name)
+    assert "The prompt has" not in short.caption[0].value
+
+
+def test_two_long_prompts_can_be_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboards.views.attention.CAP", 6)
+    at = opened("Attention", prompt=PROMPT, minus=OTHER)
+    assert not told(at)
+    assert not sent(at)[1]["pattern"].any(), "they begin alike"
+    assert "this one 10" in told(opened("Attention", prompt=PROMPT, minus="a b c d e"))[0]
+
+
+def test_a_chat_template_is_marked(tiny_folder: Callable[[str], Path]) -> None:
+    at = opened("Attention", model=str(tiny_folder("gpt2")), prompt="the tin", chat="true")
+    titles = [title for _, title in sent(at)[0]["tokens"]]
+    own = [title for title in titles if "chat template" not in title]
+    assert "".join(json.loads(t.replace("'", '"')) for t in own).strip() == "the tin"
+
+
+# --- what is kept --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["Attention", "Lens"])
+def test_a_computed_view_leaves_a_record(page: str, by_hand: Model) -> None:
+    at = opened(page, prompt=PROMPT)
+    ((_, record),) = runs.kept()
+    assert caption(at).startswith("computed, ")
+    assert record.kind == page.lower()
+    assert record.model["name"] == BY_HAND
+    assert record.model["weights"] == by_hand.identity.weights
+    assert record.tokens == [list(by_hand.tokenize(PROMPT).ids)]
+    at.run()
+    opened(page, prompt=PROMPT)
+    assert len(runs.kept()) == 1, "nothing was computed again"
+
+
+@pytest.mark.parametrize("page", ["Attention", "Lens"])
+def test_the_store_serves_another_process(page: str) -> None:
+    first = opened(page, prompt=PROMPT)
+    forget()
+    second = opened(page, prompt=PROMPT)
+    assert "cached, " in caption(second)
+    for name, array in sent(first)[1].items():
+        np.testing.assert_array_equal(sent(second)[1][name], array, err_msg=name)
+
+
+def test_no_prompt_leaves_no_record() -> None:
+    opened("Attention")
+    opened("Attention", prompt="a b qq")
+    assert not runs.kept()
+
+
+def test_the_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import workbench.models
+
+    loads = []
+    real = workbench.models.load
+    monkeypatch.setattr(
+        workbench.models, "load", lambda *a, **k: (loads.append(a), real(*a, **k))[1]
+    )
+    st.cache_resource.clear()
+    for page in ("Attention", "Lens", "Attention"):
+        opened(page, prompt=PROMPT)
+    assert loads == [(BY_HAND,)]
+
+
+def test_dtypes_do_not_mix() -> None:
+    full = sent(opened("Attention", prompt=PROMPT, head="L0H0"))[1]["pattern"]
+    half = sent(opened("Attention", prompt=PROMPT, head="L0H0", dtype="bfloat16"))[1]["pattern"]
+    assert full.dtype == half.dtype == np.float32
+    assert not np.array_equal(full, half)
+    np.testing.assert_allclose(full, half, atol=4e-3)
+
+
+# --- what crosses to the browser -----------------------------------------------------------------
+
+
+def test_a_block_unpacks_to_what_was_packed() -> None:
+    arrays = {
+        "a": np.arange(5, dtype=np.uint8),
+        "b": np.array([[np.nan, -0.0], [1e-30, np.inf]], dtype=np.float32),
+        "c": np.arange(6, dtype=np.uint32).reshape(2, 3)[:, ::2],
+        "d": np.zeros((0, 3), dtype=np.float32),
+    }
+    block = wire.pack({"text": "“<b>” \u2028 \0"}, arrays)
+    header, found = unpacked(block)
+    assert header["text"] == "“<b>” \u2028 \0"
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert header["arrays"][name]["at"] % 8 == 0
+    assert (4 + int.from_bytes(block[:4], "little")) % 8 == 0
+
+
+def test_a_block_is_named_by_all_that_it_holds() -> None:
+    def name(text: str, number: int) -> str:
+        return unpacked(wire.pack({"text": text}, {"a": np.array([number], np.uint8)}))[0]["id"]
+
+    assert name("x", 1) == name("x", 1)
+    assert len({name("x", 1), name("y", 1), name("x", 2)}) == 3
+
+
+def test_a_block_takes_no_other_dtype() -> None:
+    with pytest.raises(ValueError, match=r"array 'a' has dtype float64; allowed: uint8"):
+        wire.pack({}, {"a": np.zeros(2)})
+
+
+LABELS = [TokenLabel("a", "'a'"), TokenLabel("b", "'b'")]
+ATTENTION: dict[str, Any] = {
+    "scores": np.zeros((2, 3), np.float32),
+    "score_name": "induction",
+    "score_limits": (0.0, 1.0),
+    "thumbnails": np.zeros((2, 3, 2, 2), np.uint8),
+    "tokens": LABELS,
+    "pattern": np.zeros((2, 2), np.float32),
+    "head": (0, 0),
+    "title": "",
+    "key": "any",
+}
+LENS: dict[str, Any] = {
+    "tokens": LABELS,
+    "layers": ["embed", "L0"],
+    "top_ids": np.zeros((2, 2, 1), np.int64),
+    "top_probs": np.zeros((2, 2, 1), np.float32),
+    "names": {0: "a"},
+    "value": np.zeros((2, 2), np.float32),
+    "value_name": "probability",
+    "value_limits": (0.0, 1.0),
+    "cell": (0, 0),
+    "key": "any",
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"scores": np.zeros(3)}, r"scores of shape \(3,\) should be \[layer, head\]"),
+        ({"pattern": np.zeros((2, 3))}, r"pattern of shape \(2, 3\).*for 2 tokens"),
+        ({"thumbnails": np.zeros((2, 3, 9, 9), np.uint8)}, "side from 1 to the 2 tokens"),
+        ({"thumbnails": np.zeros((2, 3, 2, 2))}, "dtype float64 should be uint8"),
+        ({"head": (2, 0)}, r"head \(2, 0\) is outside the 2 layers x 3 heads"),
+        ({"score_limits": (1.0, 1.0)}, "two finite numbers, low < high"),
+        ({"limit": float("nan")}, "should be a finite number above 0"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_by_the_grid(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        attention.attention_canvas(**{**ATTENTION, **wrong})
+
+
+CURVE = lens.RankCurve("a", [1, 2], [0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"layers": []}, "a table of 0 layers and 2 tokens has nothing to draw"),
+        ({"top_ids": np.zeros((2, 2, 1))}, "dtype float64 should be integers"),
+        ({"top_ids": np.zeros((2, 3, 1), int)}, r"should be \[2, 2, k\]"),
+        ({"top_probs": np.zeros((2, 2, 2))}, r"should have top_ids' \(2, 2, 1\)"),
+        ({"value": np.zeros((2, 3))}, r"value of shape \(2, 3\)"),
+        ({"cell": (0, 2)}, r"cell \(0, 2\) is outside 2 layers x 2 tokens"),
+        ({"names": {}}, "names lacks 1 of the token ids in top_ids, such as 0"),
+        ({"value_limits": (0.0, np.inf)}, "two finite numbers, low < high"),
+        ({"curve": lens.RankCurve("a", [1], [0.5])}, "one value for each of the 2 layers"),
+        ({"curve": lens.RankCurve("a", [0, 1], [0.5, 0.5])}, "ranks start at 1"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_by_the_table(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        lens.lens_canvas(**{**LENS, "curve": CURVE, **wrong})
+
+
+@pytest.mark.parametrize("value", [None, "L1H2", [1], [1, 2, 3], [1.5, 2], [-1, 0], [2, 0], [0, 3]])
+def test_the_browser_cannot_name_what_does_not_exist(value: object) -> None:
+    assert attention._head(value, (2, 3)) is None
+    assert lens._cell(value, (2, 3)) is None
+    assert attention._head([1, 2], (2, 3)) == lens._cell([1, 2], (2, 3)) == (1, 2)
