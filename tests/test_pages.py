@@ -21,6 +21,7 @@ from dashboards.examples import EXAMPLES, REAL
 from workbench import runs
 from workbench.attention import SCORES, patterns, repeated_random, thumbnails, value_weighted
 from workbench.cache import capture
+from workbench.errors import InputError
 from workbench.lens import follow, residuals
 from workbench.lens import lens as read_lens
 from workbench.models import Model
@@ -427,7 +428,6 @@ def test_a_notice_is_text_whatever_the_address_says() -> None:
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
-        ({"model": "no/such/model/anywhere"}, "model 'no/such/model/anywhere'"),
         ({"model": "/no/such/folder"}, "There is no folder '/no/such/folder'"),
         ({"prompt": "a b qq"}, "'qq' is not in this model's vocabulary"),
         ({"prompt": "a " * 80}, "The prompt has 81 tokens, the model's context holds 64"),
@@ -444,6 +444,25 @@ def test_what_cannot_be_done_is_one_sentence(
     (error,) = at.error
     assert sentence.lower() in error.value.lower() and "\n" not in error.value
     assert not at.get("bidi_component")
+
+
+@pytest.mark.parametrize("page", ["Attention", "Lens"])
+@pytest.mark.parametrize("name", ["no/such-model", REAL])
+def test_an_address_alone_fetches_nothing(
+    page: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refused(name: str, **_: object) -> None:
+        asked.append(name)
+        raise InputError(f"no {name} here")
+
+    monkeypatch.setattr("workbench.models.load", refused)
+    at = opened(page, prompt=PROMPT, model=name)
+    assert name in at.info[0].value.replace("\\", "") and not at.error and not asked
+    if name == REAL:  # the test runner cannot run a page twice with a name typed in by hand
+        at.button[0].click().run()
+        assert asked == [name] and at.error[0].value == f"No {name} here"
 
 
 def test_a_folder_without_config_is_one_sentence(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def _card(example: Example) -> None:
         st.caption(example.about)
         st.page_link(
             pages()[example.page],
-            label=f"Open in {example.page}",
+            label=f"Open in {example.page} →",
             query_params=example.settings,
         )
 

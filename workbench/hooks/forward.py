@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -56,30 +57,39 @@ def _hooked(road: Road, state: State) -> Iterator[None]:
 
 def _attach(point: Point, on_tensor: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
     """Call `on_tensor` with the site's tensor; what it returns takes the tensor's place."""
-
-    def changed(tensor: Tensor) -> Tensor | None:
-        new = on_tensor(point.to_site(tensor) if point.to_site else tensor)
-        return point.from_site(new) if new is not None and point.from_site else new
-
-    def on_output(module: Any, args: Any, output: Any) -> Any:
-        if not isinstance(output, tuple):
-            return changed(output)
-        new = changed(output[point.item])
-        if new is None:
-            return None
-        return (*output[: point.item], new, *output[point.item + 1 :])
-
-    def on_input(module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        if args:
-            new = changed(args[0])
-            return None if new is None else ((new, *args[1:]), kwargs)
-        name = next(iter(kwargs))
-        new = changed(kwargs[name])
-        return None if new is None else (args, {**kwargs, name: new})
-
+    changed = partial(_changed, point, on_tensor)
     if point.end == "input":
-        return point.module.register_forward_pre_hook(on_input, with_kwargs=True)
-    return point.module.register_forward_hook(on_output)
+        hook = partial(_on_input, changed)
+        return point.module.register_forward_pre_hook(hook, with_kwargs=True)
+    return point.module.register_forward_hook(partial(_on_output, changed, point.item))
+
+
+# Partials, not closures: the tests' shape checks would compile a closure anew at every hook.
+def _changed(
+    point: Point, on_tensor: Callable[[Tensor], Tensor | None], tensor: Tensor
+) -> Tensor | None:
+    new = on_tensor(point.to_site(tensor) if point.to_site else tensor)
+    return point.from_site(new) if new is not None and point.from_site else new
+
+
+def _on_output(
+    changed: Callable[[Tensor], Tensor | None], item: int, module: Any, args: Any, output: Any
+) -> Any:
+    if not isinstance(output, tuple):
+        return changed(output)
+    new = changed(output[item])
+    return None if new is None else (*output[:item], new, *output[item + 1 :])
+
+
+def _on_input(
+    changed: Callable[[Tensor], Tensor | None], module: Any, args: tuple, kwargs: dict[str, Any]
+) -> Any:
+    if args:
+        new = changed(args[0])
+        return None if new is None else ((new, *args[1:]), kwargs)
+    name = next(iter(kwargs))
+    new = changed(kwargs[name])
+    return None if new is None else (args, {**kwargs, name: new})
 
 
 def _met(state: State, site: Site, tensor: Tensor) -> Tensor | None:

@@ -213,7 +213,7 @@ def _bos_id(vocabulary: Vocabulary, ids: Sequence[int]) -> int:
     if ids and ids[0] == bos:
         raise InputError(
             f"the prompt already begins with BOS ({vocabulary.string(bos)}) and would get a "
-            "second one; take it out of the prompt or pass bos=False"
+            "second one; take it out of the prompt or turn BOS off"
         )
     return bos
 
