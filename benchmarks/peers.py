@@ -1,5 +1,8 @@
 """The same residuals by everybody's own way: contestants that return one tensor per layer."""
 
+# The peers are installed by `make bench` only.
+# pyright: reportMissingImports=false
+
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
