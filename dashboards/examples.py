@@ -1,19 +1,25 @@
 """The gallery: examples that are one click from a working picture."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 REAL = "smollm2-135m"
 
 
 @dataclass(frozen=True)
 class Example:
-    """A page with its settings, and what there is to see."""
+    """A page with its settings and the place to look at, and what there is to see."""
 
     page: str
     title: str
     about: str
     settings: Mapping[str, str]
+    place: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> dict[str, str]:
+        """The query of the address that opens it."""
+        return {**self.settings, **self.place}
 
 
 EXAMPLES = (
@@ -27,8 +33,8 @@ EXAMPLES = (
             "input": "random tokens",
             "seed": "2",
             "score": "induction",
-            "head": "L18H6",
         },
+        {"head": "L18H6"},
     ),
     Example(
         "Attention",
@@ -38,8 +44,8 @@ EXAMPLES = (
             "model": REAL,
             "prompt": "When Mary and John went to the store, John gave a drink to",
             "score": "previous token",
-            "head": "L23H3",
         },
+        {"head": "L23H3"},
     ),
     Example(
         "Lens",
@@ -68,8 +74,8 @@ EXAMPLES = (
             "model": "induction-by-hand",
             "prompt": "a b c d e a b c d",
             "score": "induction",
-            "head": "L1H2",
         },
+        {"head": "L1H2"},
     ),
 )
 

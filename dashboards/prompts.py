@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import streamlit as st
 
 from dashboards.components import TokenLabel
-from dashboards.examples import examples
-from dashboards.navigation import pages
+from dashboards.examples import Example, examples
 from dashboards.state import allowed, in_range, plain_errors
 
 if TYPE_CHECKING:  # torch must not load before it is needed
@@ -110,16 +111,21 @@ def box(page: str, *, random: bool) -> Question | None:
     chat = columns[1].toggle("Chat template", key="chat", bind="query-params")
     if not text.strip():
         st.info("Type a prompt above, or start from an example:")
-        links(page)
+        for example in examples(page):
+            link(example, example.title)
         return None
     return Question(text, False, 0, 1, 0, str(bos), chat)
 
 
-def links(page: str) -> None:
-    """Links to the examples of one page."""
-    target = pages()[page]
-    for example in examples(page):
-        st.page_link(target, label=example.title, help=example.about, query_params=example.settings)
+def link(example: Example, label: str) -> None:
+    """A plain link that opens an example in a session of its own.
+
+    `st.page_link` will not do: settings that are bound to the address keep the value they have
+    in this session, against what the link says.
+    """
+    address = f"{example.page.lower()}?{urlencode(example.address)}"
+    about = escape(example.about, quote=True)
+    st.html(f'<a href="{escape(address, quote=True)}" title="{about}">{escape(label)}</a>')
 
 
 def ask(model: Model, question: Question, *, cap: int) -> Asked:

@@ -48,6 +48,8 @@ def started(folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
             stdout=words,
             stderr=words,
             start_new_session=True,
+            # As at a terminal: what a shell starts in the background inherits a SIGINT ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         yield process

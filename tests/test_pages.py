@@ -4,6 +4,7 @@ A page runs in Streamlit's own test runner. What the canvas draws is read from t
 that is sent to it; `tests/browser` looks at what becomes of them.
 """
 
+import html
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -52,6 +53,15 @@ def forget() -> None:
 
     for cached in (attention_view._view, lens_view._view, state._store):
         cached.clear()
+
+
+def links(at: AppTest) -> list[str]:
+    """The labels of the links to examples."""
+    return [
+        html.unescape(label)
+        for element in at.get("html")
+        for label in re.findall(r"<a [^>]*>(.+?)</a>", element.proto.body)
+    ]
 
 
 def one_page(name: str) -> None:
@@ -125,7 +135,7 @@ def test_home_offers_what_is_ready() -> None:
 def test_home_offers_everything_once_the_real_model_is_there(own_home: Path) -> None:
     (own_home / "models" / REAL).mkdir(parents=True)
     at = opened("Home")
-    assert len(at.get("page_link")) == len(EXAMPLES)
+    assert len(links(at)) == len(EXAMPLES)
     assert not at.info
 
 
@@ -144,8 +154,7 @@ def test_without_a_prompt_there_are_examples(page: str) -> None:
     for address in ({}, {"prompt": " \n"}):
         at = opened(page, **address)
         assert "start from an example" in at.info[0].value
-        links = [link.proto.label for link in at.get("page_link")]
-        assert links == [e.title for e in EXAMPLES if e.page == page]
+        assert links(at) == [e.title for e in EXAMPLES if e.page == page]
         assert not at.get("bidi_component") and not told(at)
 
 
@@ -156,7 +165,7 @@ def test_examples_ask_for_what_exists(example) -> None:
     known = {"model", "prompt", *attention, "value", "follow", "cell"}
     assert example.page in PAGES and set(example.settings) <= known
     assert example.settings["model"] in listed("models")
-    at = opened(example.page, **{**example.settings, "model": BY_HAND, "prompt": PROMPT})
+    at = opened(example.page, **{**example.address, "model": BY_HAND, "prompt": PROMPT})
     # A head of the real model is out of the small one's range, its token is not a letter.
     assert all(
         "the address asks for head" in word.lower() or "vocabulary" in word for word in told(at)
@@ -165,7 +174,7 @@ def test_examples_ask_for_what_exists(example) -> None:
 
 def test_the_example_by_hand_shows_its_circuit() -> None:
     (example,) = (e for e in EXAMPLES if e.settings["model"] == BY_HAND)
-    header, arrays = sent(opened(example.page, **example.settings))
+    header, arrays = sent(opened(example.page, **example.address))
     assert header["head"] == [1, 2]
     assert arrays["scores"][1, 2] == 1.0
 

@@ -251,6 +251,14 @@ def test_a_folder_of_somebody_else_is_told(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["thesis.tex"]
 
 
+def test_a_half_written_marker_is_nobodys(folder: Path) -> None:
+    """Another process claims the folder just now."""
+    folder.mkdir()
+    (folder / f".{module.MARKER}.1-a.part").write_text("")
+    put(Store(folder))
+    assert torch.equal(get(Store(folder)), VALUE)
+
+
 def test_a_file_in_the_folders_place_is_told(folder: Path) -> None:
     folder.write_text("")
     with pytest.raises(InputError, match="cannot be written"):

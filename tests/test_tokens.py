@@ -46,7 +46,7 @@ def test_bos_policy(bytes_bpe, vocabulary: str, bos: bool | None, chat: bool, ex
 @pytest.mark.parametrize(
     ("vocabulary", "text", "more", "told"),
     [
-        ("hub", f"{BOS}hello", {}, r"already begins with BOS \(<\|endoftext\|>\).*bos=False"),
+        ("hub", f"{BOS}hello", {}, r"already begins with BOS \(<\|endoftext\|>\).*BOS off"),
         ("letters", "<bos> a", {"bos": True}, r"already begins with BOS \(<bos>\)"),
         ("no bos", "a", {"bos": True}, "no BOS token; leave bos off"),
         ("hub", "", {}, "prompt is empty"),

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboards import state
+from dashboards import prompts, state
 from dashboards.examples import EXAMPLES, Example
-from dashboards.navigation import pages
 from workbench.home import home
 from workbench.registry import listed
 
@@ -39,11 +38,7 @@ def _card(example: Example) -> None:
     with st.container(border=True, height="stretch"):
         st.markdown(f"**{example.title}**")
         st.caption(example.about)
-        st.page_link(
-            pages()[example.page],
-            label=f"Open in {example.page} →",
-            query_params=example.settings,
-        )
+        prompts.link(example, f"Open in {example.page} →")
 
 
 def _status() -> None:

@@ -4,6 +4,7 @@ A file comes to be whole (written beside, fsynced, renamed) and is checked when 
 does not hold is a `DamagedError` that names the file and the field.
 """
 
+import errno
 import json
 import os
 import platform
@@ -113,7 +114,10 @@ def opened(path: Path):
         return safe_open(path, framework="pt")
     except FileNotFoundError:
         raise
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError) as error:
+        # torch maps the file after safetensors has found it: it may be evicted in between.
+        if os.strerror(errno.ENOENT) in str(error):
+            raise FileNotFoundError(path) from error
         raise DamagedError(
             f"{path}: field file: not a whole safetensors file ({error}); delete it"
         ) from error

@@ -14,7 +14,7 @@ from workbench.sites import Head
 def configure(parser: ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="?", help="the text to run; or give --random")
     parser.add_argument("--head", help="show where one head looks, for example L5H1")
-    parser.add_argument("--top", type=int, default=6, help="heads listed for each score (6)")
+    parser.add_argument("--top", type=int, default=4, help="heads listed for each score (4)")
     parser.add_argument(
         "--random",
         type=int,
@@ -38,6 +38,8 @@ def run(arguments: Namespace) -> int:
         raise InputError("give a prompt, or --random N for random tokens repeated, not both")
     if arguments.random is not None and min(arguments.random, arguments.batch) < 1:
         raise InputError("--random and --batch take whole numbers from 1")
+    if arguments.top < 1:
+        raise InputError("--top takes a whole number from 1")
     head = Head.parse(arguments.head) if arguments.head else None
     model, store = options.open_model(arguments), options.open_store(arguments)
     if arguments.random:
