@@ -36,10 +36,8 @@ def run(arguments: Namespace) -> int:
 
     if (arguments.prompt is None) == (arguments.random is None):
         raise InputError("give a prompt, or --random N for random tokens repeated, not both")
-    if arguments.random is not None and min(arguments.random, arguments.batch) < 1:
-        raise InputError("--random and --batch take whole numbers from 1")
-    if arguments.top < 1:
-        raise InputError("--top takes a whole number from 1")
+    if min(1 if arguments.random is None else arguments.random, arguments.batch, arguments.top) < 1:
+        raise InputError("--random, --batch and --top take whole numbers from 1")
     head = Head.parse(arguments.head) if arguments.head else None
     model, store = options.open_model(arguments), options.open_store(arguments)
     if arguments.random:
