@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,7 @@ class AttentionView:
     limit: float
     what: str
     note: str
+    made: float
 
     def head(self, text: str | None, score: str) -> Head:
         """The head that the address names, else the one that leads the score."""
@@ -99,7 +100,9 @@ def attention_view(
                 "a difference needs the same number"
             )
         minus = minus[: len(ids[0])]
-    return _view(model.identity.fingerprint, ids, kind, minus, model, store, asked)
+    opened = time.time()
+    view = _view(model.identity.fingerprint, ids, kind, minus, model, store, asked)
+    return view if view.made >= opened else replace(view, note="cached")
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
@@ -145,6 +148,7 @@ def _view(
         limit=limit,
         what=f"{kind}{', minus the other prompt' if minus else ''}",
         note=f"{'cached' if found.capture.whole else 'computed'}, {seconds:.2f} s",
+        made=time.time(),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,7 @@ class LensView:
     layers: Sequence[str]
     labels: Sequence[TokenLabel]
     note: str
+    made: float
     resid: torch.Tensor
     model: Model
 
@@ -71,7 +72,9 @@ def cell_of(text: str | None, shape: tuple[int, ...]) -> tuple[int, int]:
 def lens_view(model: Model, store: Store, asked: Asked) -> LensView:
     """Compute the view, or take it from this process' few last ones."""
     ids = tuple(asked.ids[0].tolist())
-    return _view(model.identity.fingerprint, ids, model, store, asked)
+    opened = time.time()
+    view = _view(model.identity.fingerprint, ids, model, store, asked)
+    return view if view.made >= opened else replace(view, note="cached")
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
@@ -109,6 +112,7 @@ def _view(
         layers=found.layers,
         labels=_asked.labels,
         note=f"{'residuals cached' if taken.whole else 'computed'}, {seconds:.2f} s",
+        made=time.time(),
         resid=resid,
         model=_model,
     )

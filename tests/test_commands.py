@@ -251,7 +251,7 @@ def test_a_page_that_cannot_be_written_is_one_line(capsys, tmp_path: Path) -> No
     for command in ("attention", "lens"):
         assert main([command, PROMPT, *MODEL, "--html", str(page)]) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
-        assert line == f"workbench: cannot write {page}: No such file or directory"
+        assert line == f"workbench: cannot write {page}: give a file in a folder that exists"
 
 
 def test_a_damaged_entry_is_one_line(workbench, capsys, own_home: Path) -> None:

@@ -179,6 +179,8 @@ def _claim(folder: Path) -> None:
                 )
             replace(marker, json.dumps({"format": FORMAT}).encode())
         found = json.loads(marker.read_text(encoding="utf-8")).get("format")
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(
             f"the store {folder} cannot be written ({error.strerror or error}); "

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from workbench.commands import options, output
 from workbench.errors import InputError
 from workbench.registry import Command
 from workbench.sites import Head
+
+if TYPE_CHECKING:  # torch must not load for --help
+    from torch import Tensor
+
+    from workbench.models import Model, Tokens
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -32,7 +38,6 @@ def configure(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     # torch loads here, not for --help
     from workbench import attention, figures
-    from workbench.models import from_ids
 
     if (arguments.prompt is None) == (arguments.random is None):
         raise InputError("give a prompt, or --random N for random tokens repeated, not both")
@@ -40,15 +45,7 @@ def run(arguments: Namespace) -> int:
         raise InputError("--random, --batch and --top take whole numbers from 1")
     head = Head.parse(arguments.head) if arguments.head else None
     model, store = options.open_model(arguments), options.open_store(arguments)
-    if arguments.random:
-        ids = attention.repeated_random(
-            model, length=arguments.random, batch=arguments.batch, seed=arguments.seed
-        )
-        has_bos = model.vocabulary.bos_id is not None
-        tokens = from_ids(model.vocabulary, ids[0].tolist(), bos=has_bos)
-    else:
-        tokens = model.tokenize(arguments.prompt, bos=options.bos(arguments), chat=arguments.chat)
-        ids = tokens.tensor(model.device)
+    ids, tokens, fitted = _asked(arguments, model)
 
     started = time.perf_counter()
     found = attention.patterns(model, ids, store)
@@ -57,7 +54,7 @@ def run(arguments: Namespace) -> int:
     seconds = time.perf_counter() - started
 
     best = {name: _best(values, arguments.top) for name, values in scores.items()}
-    note = f"{model.name}, {model.processing}, {len(ids)} x {ids.shape[1]} tokens"
+    note = f"{model.name}, {model.processing}, {len(ids)} x {ids.shape[1]} tokens{fitted}"
     if arguments.json:
         output.dump(
             {
@@ -95,6 +92,23 @@ def run(arguments: Namespace) -> int:
     files = [arguments.html] if arguments.html else []
     output.record("attention", model, ids.tolist(), arguments, seconds, files)
     return 0
+
+
+def _asked(arguments: Namespace, model: Model) -> tuple[Tensor, Tokens, str]:
+    """Ids `[batch, pos]`, the tokens of the first row, and a word if fewer fitted than asked."""
+    from workbench.attention import repeated_random
+    from workbench.models import from_ids
+
+    if arguments.random is None:
+        tokens = model.tokenize(arguments.prompt, bos=options.bos(arguments), chat=arguments.chat)
+        return tokens.tensor(model.device), tokens, ""
+    ids = repeated_random(
+        model, length=arguments.random, batch=arguments.batch, seed=arguments.seed
+    )
+    has_bos = model.vocabulary.bos_id is not None
+    drawn = (ids.shape[1] - has_bos) // 2
+    less = f" (blocks of {drawn}: no more fit)" if drawn < arguments.random else ""
+    return ids, from_ids(model.vocabulary, ids[0].tolist(), bos=has_bos), less
 
 
 def _best(values, top: int) -> list[tuple[Head, float]]:

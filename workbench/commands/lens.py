@@ -7,6 +7,7 @@ import time
 from argparse import ArgumentParser, Namespace
 
 from workbench.commands import options, output
+from workbench.errors import InputError
 from workbench.registry import Command
 
 
@@ -29,6 +30,8 @@ def run(arguments: Namespace) -> int:
     from workbench.lens import lens, residuals, token_id
     from workbench.models import visible
 
+    if arguments.columns < 1:
+        raise InputError("--columns takes a whole number from 1")
     model, store = options.open_model(arguments), options.open_store(arguments)
     tokens = model.tokenize(arguments.prompt, bos=options.bos(arguments), chat=arguments.chat)
     traced = None if arguments.token is None else token_id(model, arguments.token)

@@ -70,6 +70,9 @@ def open_model(arguments: Namespace) -> Model:
 
     if arguments.threads is not None and arguments.threads < 1:
         raise InputError("--threads takes a whole number from 1")
+    html = getattr(arguments, "html", None)
+    if html is not None and (html.is_dir() or not html.resolve().parent.is_dir()):
+        raise InputError(f"cannot write {html}: give a file in a folder that exists")
     use_free_cores(arguments.threads)
     with stages() as say:
         return load(
@@ -85,6 +88,10 @@ def open_store(arguments: Namespace) -> Store:
     """The store that the arguments name."""
     from workbench.cache import Store
 
+    if not 0 < arguments.store_limit < 2**20:
+        raise InputError(
+            f"--store-limit {arguments.store_limit:g} is no size; give GiB above 0, such as 20"
+        )
     return Store(arguments.store, limit=int(arguments.store_limit * GIB))
 
 

@@ -61,9 +61,11 @@ def named_tensors(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
     yield from module.named_buffers()
 
 
-def versions(module: nn.Module) -> tuple[tuple[int, int], ...]:
+def versions(module: nn.Module) -> tuple[tuple[int, int, int], ...]:
     """Moves whenever a parameter or buffer is replaced or edited in place.
 
-    Edits through `.data` leave no trace in torch's version counters and are not seen.
+    Edits inside `.data` (or a NumPy view) leave no trace and are not seen.
     """
-    return tuple((id(tensor), tensor._version) for _, tensor in named_tensors(module))
+    return tuple(
+        (id(tensor), tensor.data_ptr(), tensor._version) for _, tensor in named_tensors(module)
+    )

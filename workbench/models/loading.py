@@ -89,7 +89,8 @@ def folder_of(name: str, *, say: Callable[[str], None] = quiet) -> Path:
 
 
 def _snapshot(name: str, say: Callable[[str], None]) -> Path:
-    near = difflib.get_close_matches(name, [*built_ins(), "gpt2", "EleutherAI/pythia-70m"], n=3)
+    known = [other for other in (*built_ins(), "gpt2", "EleutherAI/pythia-70m") if other != name]
+    near = difflib.get_close_matches(name, known, n=3)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     help_text = f"{hint}`workbench models list` names the built-in ones"
     online = _hub_answers()
