@@ -86,14 +86,13 @@ class AttentionView:
 
 
 def attention_view(
-    model: Model, store: Store, asked: Asked, kind: str, other: str, *, bos: str, chat: bool
+    model: Model, store: Store, asked: Asked, kind: str, other: str, *, bos: bool | None, chat: bool
 ) -> AttentionView:
     """Compute the view, or take it from this process' few last ones."""
     ids = tuple(tuple(row) for row in asked.ids.tolist())
     minus: tuple[int, ...] = ()
     if other.strip():
-        policy = {"auto": None, "on": True, "off": False}[bos]
-        minus = model.tokenize(other, bos=policy, chat=chat).ids
+        minus = model.tokenize(other, bos=bos, chat=chat).ids
         if len(minus) != len(asked.tokens):
             raise InputError(
                 f"the other prompt has {len(minus)} tokens, this one {len(asked.tokens)}; "

@@ -35,6 +35,11 @@ class Question:
     bos: str
     chat: bool
 
+    @property
+    def with_bos(self) -> bool | None:
+        """The BOS policy as `Model.tokenize` takes it; None is the vocabulary's own."""
+        return {"auto": None, "on": True, "off": False}[self.bos]
+
     def about(self, drawn: int) -> str:
         """What was asked, in words; a block is `drawn` tokens where no more fit."""
         if not self.random:
@@ -48,11 +53,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Asked:
-    """Token ids `[batch, pos]`, the tokens of the first row, what was cut off, and the words."""
+    """Token ids `[batch, pos]`, all tokens of the first row (`ids` may be cut), and the words."""
 
     ids: torch.Tensor
     tokens: Tokens
-    cut: int
     about: str
 
     @property
@@ -143,11 +147,9 @@ def ask(model: Model, question: Question, *, cap: int) -> Asked:
             has_bos = model.vocabulary.bos_id is not None
             tokens = from_ids(model.vocabulary, ids[0].tolist(), bos=has_bos)
         else:
-            bos = {"auto": None, "on": True, "off": False}[question.bos]
-            tokens = model.tokenize(question.text, bos=bos, chat=question.chat)
+            tokens = model.tokenize(question.text, bos=question.with_bos, chat=question.chat)
             ids = tokens.tensor(model.device)[:, :cap]
-    cut = len(tokens) - ids.shape[1]
-    if cut:
+    if len(tokens) > ids.shape[1]:
         st.caption(
             f"The prompt has {len(tokens):,} tokens; the first {cap} are computed and shown. "
             "Attention is causal, so they are what the whole prompt would give there."
@@ -155,4 +157,4 @@ def ask(model: Model, question: Question, *, cap: int) -> Asked:
     if tokens.template:
         own = [pos for pos in range(len(tokens)) if pos not in tokens.template]
         st.caption(f"Positions {own[0]} to {own[-1]} are yours; the chat template wrote the rest.")
-    return Asked(ids, tokens, cut, question.about(ids.shape[1] // 2))
+    return Asked(ids, tokens, question.about(ids.shape[1] // 2))

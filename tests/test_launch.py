@@ -1,7 +1,5 @@
 """`workbench dashboard` as a process: its configuration is in force, it starts and ends well."""
 
-import base64
-import http.client
 import os
 import re
 import signal
@@ -17,6 +15,7 @@ import psutil
 import pytest
 
 from dashboards import launch
+from tests.websocket import handshake
 from workbench.__main__ import main
 
 APP = Path(__file__).parent.parent / "dashboards" / "app.py"
@@ -75,27 +74,6 @@ def wait_until_up(port: int, process: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.1)
     pytest.fail(f"nothing listens on port {port}; exit code {process.poll()}")
-
-
-def handshake(port: int, **headers: str) -> int:
-    """The status that a websocket to Streamlit is answered with."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    try:
-        connection.putrequest("GET", "/_stcore/stream", skip_host=True)
-        given = {
-            "Host": f"127.0.0.1:{port}",
-            "Upgrade": "websocket",
-            "Connection": "Upgrade",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
-            **headers,
-        }
-        for name, value in given.items():
-            connection.putheader(name, value)
-        connection.endheaders()
-        return connection.getresponse().status
-    finally:
-        connection.close()
 
 
 def other_address() -> str | None:

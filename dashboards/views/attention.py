@@ -31,7 +31,7 @@ def page() -> None:
     asked = prompts.ask(model, question, cap=CAP)
     with state.plain_errors(), st.spinner("Running the model …", show_time=True):
         view = attention_view(
-            model, state.store(), asked, str(kind), other, bos=question.bos, chat=question.chat
+            model, state.store(), asked, str(kind), other, bos=question.with_bos, chat=question.chat
         )
     _canvas(view, str(score), str(shown), f"{choice}; {asked.about}")
 

@@ -1,8 +1,5 @@
 """A prompt is only text, sessions do not mix, and only this machine is served."""
 
-import base64
-import http.client
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -13,6 +10,7 @@ from playwright.sync_api import expect
 from transformers import AutoTokenizer
 
 from benchmarks.browser import Dashboard
+from tests.websocket import handshake
 
 from .conftest import BY_HAND, NewUser, User
 
@@ -76,39 +74,17 @@ def test_two_users_never_see_each_other(new_user: NewUser) -> None:
         assert tokens == {letter.encode() for letter in own}
 
 
-def handshake(server: Dashboard, **headers: str) -> int:
-    """The status that a websocket is answered with."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    key = base64.b64encode(os.urandom(16)).decode()
-    try:
-        connection.putrequest("GET", "/_stcore/stream", skip_host=True)
-        given = {
-            "Host": f"127.0.0.1:{server.port}",
-            "Upgrade": "websocket",
-            "Connection": "Upgrade",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": key,
-            **headers,
-        }
-        for name, value in given.items():
-            connection.putheader(name, value)
-        connection.endheaders()
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
 def test_this_machine_is_served(server: Dashboard) -> None:
-    assert handshake(server, Origin=server.address) == 101
-    assert handshake(server, Host=f"localhost:{server.port}") == 101
+    assert handshake(server.port, Origin=server.address) == 101
+    assert handshake(server.port, Host=f"localhost:{server.port}") == 101
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example"])
 def test_a_foreign_host_is_refused(server: Dashboard, host: str) -> None:
     """What DNS rebinding looks like from here."""
-    assert handshake(server, Host=host) == 403
+    assert handshake(server.port, Host=host) == 403
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "https://127.0.0.1.evil.example"])
 def test_a_foreign_origin_is_refused(server: Dashboard, origin: str) -> None:
-    assert handshake(server, Origin=origin) == 403
+    assert handshake(server.port, Origin=origin) == 403

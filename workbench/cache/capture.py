@@ -11,7 +11,7 @@ from torch import Tensor
 from workbench.cache.keys import Key, keys_of
 from workbench.cache.store import Store
 from workbench.errors import InputError
-from workbench.hooks import check_tokens, run, sites
+from workbench.hooks import check_tokens, of_head, run, sites
 from workbench.models import DTYPES, Model
 from workbench.sites import Request, Site, expand
 
@@ -65,7 +65,7 @@ def capture(
     cached = len(found)
     _fill(model, tokens, keys, found, store, DTYPES[name], rows)
     activations = {
-        site: _of_head(torch.stack([found[row, site.whole] for row in range(len(rows))]), site).to(
+        site: of_head(torch.stack([found[row, site.whole] for row in range(len(rows))]), site).to(
             model.device
         )
         for site in places
@@ -92,11 +92,3 @@ def _fill(
         tensor = ran[site][lacking.index(row)].to("cpu", dtype)
         store.put(keys[row, site], tensor, ids=rows[row], device=str(model.device))
         found[row, site] = tensor
-
-
-def _of_head(tensor: Tensor, site: Site) -> Tensor:
-    if site.head is None:
-        return tensor
-    axis = site.kind.head_axis
-    assert axis is not None, f"{site} names a head of a site without heads"
-    return tensor.select(axis, site.head).clone()

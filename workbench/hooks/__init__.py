@@ -2,6 +2,6 @@
 
 from workbench.hooks.discovery import sites
 from workbench.hooks.edits import Edit
-from workbench.hooks.run import Receipt, Run, check_tokens, run
+from workbench.hooks.run import Receipt, Run, check_tokens, of_head, run
 
-__all__ = ["Edit", "Receipt", "Run", "check_tokens", "run", "sites"]
+__all__ = ["Edit", "Receipt", "Run", "check_tokens", "of_head", "run", "sites"]

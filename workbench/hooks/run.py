@@ -161,6 +161,11 @@ def _value(model: Model, site: Site, kept: Mapping[Site, Tensor]) -> Tensor:
                 "batch pos head d_head, head d_head d_model -> batch pos head d_model",
             )
         return tensor[:, :, site.head] @ output[site.head]
+    return of_head(tensor, site)
+
+
+def of_head(tensor: Tensor, site: Site) -> Tensor:
+    """The head that `site` names, cut out of the whole site's tensor; all of it without one."""
     if site.head is None:
         return tensor
     axis = site.kind.head_axis

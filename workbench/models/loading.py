@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from huggingface_hub import constants, snapshot_download
@@ -23,8 +23,6 @@ from workbench.models.model import Model, twin
 from workbench.models.quiet import no_progress_bar
 from workbench.models.tokens import HubVocabulary
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-DTypeName = Literal["float32", "bfloat16", "float16"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEFAULT_MODEL = "smollm2-135m"
 
