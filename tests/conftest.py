@@ -26,6 +26,12 @@ FAMILIES = ("gpt2", "neox", "llama")
 VOCAB = 300  # 256 bytes, one BOS, some merges
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fault-rounds", type=int, default=5, help="how often a harvest is killed (5)"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Two threads on busy cores wait for each other far longer than they compute.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - round(os.getloadavg()[0])))

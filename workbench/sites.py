@@ -32,6 +32,12 @@ class Kind:
         axes = self.axes.split()
         return next((i for i, axis in enumerate(axes) if axis in ("head", "kv_head")), None)
 
+    @property
+    def position_axes(self) -> tuple[int, ...]:
+        """Axes along which token positions run: one, or query and key."""
+        axes = self.axes.split()
+        return tuple(i for i, axis in enumerate(axes) if axis in ("pos", "query", "key"))
+
 
 RESID = "batch pos d_model"
 _KINDS = (

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from workbench.errors import InputError
+from workbench.hooks.padding import fill_padding
 from workbench.sites import Site
 
 
@@ -24,13 +26,20 @@ class Edit:
     function: Callable[[Tensor], Tensor]
 
 
-def edited(place: Site, edit: Edit, tensor: Tensor) -> tuple[Tensor, float]:
-    """The tensor of the whole site with one edit made at `place`, and how far it moved."""
+def edited(
+    place: Site, edit: Edit, tensor: Tensor, real: Bool[Tensor, "batch pos"] | None
+) -> tuple[Tensor, float]:
+    """The tensor of the whole site with one edit made at `place`, and how far it moved.
+
+    How far is counted on `real` positions alone.
+    """
     axis = place.kind.head_axis
     part = tensor if place.head is None else tensor.select(axis or 0, place.head)
     new = edit.function(part.clone())
     _check_edit(place, part, new)
-    moved = _distance(new.detach(), part.detach())
+    change = _change(new.detach(), part.detach())
+    change = fill_padding(change, place, real, 0.0)
+    moved = float(torch.linalg.vector_norm(change, dtype=torch.float32))
     if place.head is None:
         return new, moved
     whole = tensor.clone()
@@ -38,11 +47,10 @@ def edited(place: Site, edit: Edit, tensor: Tensor) -> tuple[Tensor, float]:
     return whole, moved
 
 
-def _distance(new: Tensor, old: Tensor) -> float:
-    """Frobenius norm of the change; scores masked before and after have not moved."""
+def _change(new: Tensor, old: Tensor) -> Tensor:
+    """What moved; scores masked before and after have not."""
     least = torch.finfo(old.dtype).min  # the mask's value: this or -inf
-    change = (new - old).masked_fill((new <= least) & (old <= least), 0)
-    return float(torch.linalg.vector_norm(change, dtype=torch.float32))
+    return (new - old).masked_fill((new <= least) & (old <= least), 0)
 
 
 def _check_edit(place: Site, old: Tensor, new: Any) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from jaxtyping import Bool
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
@@ -26,15 +27,17 @@ class State:
     edits: dict[Site, list[tuple[int, Site, Edit]]]
     stop: bool
     moved: list[float]
+    real: Bool[Tensor, "batch pos"] | None = None  # None where nothing is padded
     kept: dict[Site, Tensor] = field(default_factory=dict)
     fired: dict[Site, int] = field(default_factory=dict)
     carried: dict[Site, Tensor] = field(default_factory=dict)
 
 
-def forward(road: Road, state: State, tokens: Tensor) -> tuple[Tensor | None, bool]:
+def forward(road: Road, state: State, tokens: Tensor, **more: Any) -> tuple[Tensor | None, bool]:
+    """The logits, or None where the forward was stopped, and whether it was."""
     with _hooked(road, state):
         try:
-            return road.forward(tokens), False
+            return road.forward(tokens, **more), False
         except _Stop:
             return None, True
 
@@ -97,7 +100,7 @@ def _met(state: State, site: Site, tensor: Tensor) -> Tensor | None:
     state.fired[site] = state.fired.get(site, 0) + 1
     old = tensor
     for number, place, edit in state.edits.get(site, ()):
-        tensor, moved = edited(place, edit, tensor)
+        tensor, moved = edited(place, edit, tensor, state.real)
         state.moved[number] += moved
     if site in state.edits:
         state.carried[site] = tensor - old

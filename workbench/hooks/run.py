@@ -2,18 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from einops import einsum
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from transformers import DynamicCache
 
 from workbench.errors import InputError
 from workbench.hooks.discovery import sites
 from workbench.hooks.edits import Edit
 from workbench.hooks.forward import State, forward
-from workbench.models import Model, Road
+from workbench.hooks.padding import fill_padding
+from workbench.hooks.past import Past, as_cache, from_cache
+from workbench.hooks.restart import Start, check_above, check_start, started, unembedding
+from workbench.models import Model, Road, check_mask, positions_of
 from workbench.sites import Request, Site, expand
 
 
@@ -32,11 +36,15 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Run:
-    """Activations by site, logits where the forward reached them, and the receipt."""
+    """Activations by site, logits where the forward reached them, and the receipt.
+
+    `past` holds keys and values of all positions, where they were asked for.
+    """
 
     activations: Mapping[Site, Tensor]
-    logits: Float[Tensor, "batch pos d_vocab"] | None
+    logits: Float[Tensor, "batch kept d_vocab"] | None
     receipt: Receipt
+    past: Past | None = None
 
     def __getitem__(self, site: Site | str) -> Tensor:
         return self.activations[Site.parse(site) if isinstance(site, str) else site]
@@ -48,46 +56,137 @@ def run(
     *,
     read: Request | Iterable[Request] = (),
     edit: Edit | Sequence[Edit] = (),
+    mask: Bool[Tensor, "batch all"] | None = None,
+    start: Start | None = None,
+    past: Past | None = None,
+    keep_past: bool = False,
+    logits_at: int | Int[Tensor, "rows kept"] | None = None,
     stop: Literal["auto", "never"] = "auto",
     grad: bool = False,
 ) -> Run:
     """One forward pass; reads see the activation after the edits made there.
 
     With `stop="auto"` the forward ends once every site in `read` has fired; without reads, or
-    with `"never"`, it goes on to the logits. Rows are taken as they are: no mask, no padding.
-    Raises `InputError` for a site that the model lacks, tokens outside the vocabulary or the
-    context, an edit that lies above the stop, and one that returns another shape, dtype,
-    device or nothing. Hooks are gone afterwards, whatever happens.
+    with `"never"`, it goes on to the logits.
+
+    `mask` is True on real tokens, padding may stand to their left or right: a row then gives
+    what it gives alone, and padded positions read NaN. `start` begins at a later block from a
+    given residual. `past` holds keys and values of earlier positions (`keep_past` returns
+    them), `tokens` are then the later ones alone, `mask` covers both. `logits_at` unembeds only
+    these columns of `tokens`, negative ones counted from the end.
+
+    Raises `InputError` for a site that the model lacks or that lies below `start`, tokens
+    outside the vocabulary or the context, a mask with gaps, an edit that lies above the stop,
+    and one that returns another shape, dtype, device or nothing. Hooks are gone afterwards,
+    whatever happens.
     """
-    check_tokens(model, tokens)
+    check_tokens(model, tokens, before=past.length if past else 0)
     edits = (edit,) if isinstance(edit, Edit) else tuple(edit)
     available = sites(model)
     wanted = expand(read, available)
     places = [expand(one.site, available) for one in edits]
+    _check_settings(model, tokens, wanted, places, start, mask, past)
+    columns = _columns(tokens, logits_at, mask)
+    if columns is not None and any(site.name == "logits" for site in wanted):
+        raise InputError("logits_at keeps some logits, the site 'logits' is all; leave one out")
     with model.lock, torch.set_grad_enabled(grad):
-        state = _plan(wanted, list(zip(edits, places, strict=True)), stop)
+        real = None if mask is None else mask[:, -tokens.shape[1] :].to(model.device)
+        state = _plan(wanted, list(zip(edits, places, strict=True)), stop, real)
         road = _road(model, state)
         _check_editable(road, state)
-        logits, stopped = forward(road, state, tokens.to(model.device))
+        _check_caches(road, past is not None or keep_past)
+        cache = as_cache(past) if past is not None or keep_past else None
+        here = None if columns is None else columns.to(model.device)
+        with started(road, start), unembedding(road, here):
+            logits, stopped = forward(
+                road, state, tokens.to(model.device), **_masks(mask, tokens, model, cache)
+            )
         _check_fired(state)
+        if logits is not None and here is None:
+            logits = fill_padding(logits, _LOGITS, real, torch.nan)
         return Run(
-            {site: _value(model, site, state.kept) for site in wanted},
+            {
+                site: fill_padding(_value(model, site, state.kept), site, real, torch.nan)
+                for site in wanted
+            },
             logits,
             Receipt(road.name, dict(state.fired), tuple(state.moved), stopped),
+            from_cache(cache) if cache is not None and keep_past and not stopped else None,
         )
 
 
-def check_tokens(model: Model, tokens: Tensor) -> None:
-    """Raise `InputError` unless `tokens` are ids of the vocabulary within the context."""
+_LOGITS = Site("logits")
+
+
+def _check_settings(
+    model: Model,
+    tokens: Tensor,
+    wanted: Sequence[Site],
+    places: Sequence[Sequence[Site]],
+    start: Start | None,
+    mask: Tensor | None,
+    past: Past | None,
+) -> None:
+    if start is not None:
+        check_start(start, tokens, model)
+        check_above(start, [*wanted, *(site for found in places for site in found)])
+    if mask is not None:
+        check_mask(mask, tokens, past.length if past else 0)
+    if past is not None and past.keys[0].shape[0] != len(tokens):
+        raise InputError(
+            f"the past holds {past.keys[0].shape[0]} rows, the tokens {len(tokens)}; give as many"
+        )
+
+
+def _columns(
+    tokens: Tensor, logits_at: int | Tensor | None, mask: Tensor | None
+) -> Int[Tensor, "batch kept"] | None:
+    """The columns to unembed, from 0; `InputError` outside the tokens or on padding."""
+    if logits_at is None:
+        return None
+    n_rows, length = tokens.shape
+    if isinstance(logits_at, int):
+        logits_at = torch.full((n_rows, 1), logits_at)
+    columns = torch.where(logits_at < 0, logits_at + length, logits_at).to(tokens.device)
+    if len(columns) != n_rows or bool(((columns < 0) | (columns >= length)).any()):
+        raise InputError(
+            f"logits_at of shape {tuple(logits_at.shape)} must name columns {-length} to "
+            f"{length - 1} in each of the {n_rows} rows"
+        )
+    if mask is not None and not bool(mask[:, -length:].to(tokens.device).gather(1, columns).all()):
+        raise InputError("logits_at names a padded position; give each row's own columns")
+    return columns
+
+
+def _masks(
+    mask: Tensor | None, tokens: Tensor, model: Model, cache: DynamicCache | None
+) -> dict[str, Any]:
+    """What the forward is told beside the tokens."""
+    told: dict[str, Any] = {}
+    if mask is not None:
+        here = mask.to(model.device)
+        told["attention_mask"] = here.long()
+        told["position_ids"] = positions_of(here)[:, -tokens.shape[1] :]
+    if cache is not None:
+        told |= {"past_key_values": cache, "use_cache": True}
+    return told
+
+
+def check_tokens(model: Model, tokens: Tensor, *, before: int = 0) -> None:
+    """Raise `InputError` unless `tokens` are ids of the vocabulary within the context.
+
+    `before` positions were computed already.
+    """
     sizes = model.architecture
     if tokens.ndim != 2 or tokens.is_floating_point() or tokens.numel() == 0:
         raise InputError(
             f"tokens must be integer ids of shape [batch, pos], not {tokens.dtype} "
             f"{tuple(tokens.shape)}"
         )
-    if tokens.shape[1] > sizes.n_ctx:
+    length = before + tokens.shape[1]
+    if length > sizes.n_ctx:
         raise InputError(
-            f"{tokens.shape[1]:,} tokens, the model's context holds {sizes.n_ctx:,}; shorten them"
+            f"{length:,} tokens, the model's context holds {sizes.n_ctx:,}; shorten them"
         )
     low, high = int(tokens.min()), int(tokens.max())
     if low < 0 or high >= sizes.d_vocab:
@@ -96,7 +195,10 @@ def check_tokens(model: Model, tokens: Tensor) -> None:
 
 
 def _plan(
-    wanted: Sequence[Site], edits: Sequence[tuple[Edit, tuple[Site, ...]]], stop: str
+    wanted: Sequence[Site],
+    edits: Sequence[tuple[Edit, tuple[Site, ...]]],
+    stop: str,
+    real: Bool[Tensor, "batch pos"] | None,
 ) -> State:
     placed: dict[Site, list[tuple[int, Site, Edit]]] = {}
     number = 0
@@ -109,7 +211,7 @@ def _plan(
             placed.setdefault(site.whole, []).append((number, site, edit))
             number += 1
     reads = {_source(site): False for site in wanted}
-    return State(reads, placed, stop == "auto" and bool(reads), [0.0] * number)
+    return State(reads, placed, stop == "auto" and bool(reads), [0.0] * number, real)
 
 
 def _source(site: Site) -> Site:
@@ -134,6 +236,14 @@ def _check_editable(road: Road, state: State) -> None:
         raise InputError(
             f"{', '.join(fixed)} cannot be edited in this model: the hook fires after its use; "
             "edit z, or q, k and v"
+        )
+
+
+def _check_caches(road: Road, needed: bool) -> None:
+    if needed and not road.caches:
+        raise InputError(
+            "this model keeps no keys and values (its library's forward has no cache); run all "
+            "positions without `past` and `keep_past`"
         )
 
 

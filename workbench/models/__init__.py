@@ -4,14 +4,16 @@ from workbench.models.catalogue import BuiltIn, built_ins, installed, model_fold
 from workbench.models.fingerprint import Identity, digest, weights_digest
 from workbench.models.loading import DEFAULT_MODEL, DTYPES, folder_of, load, resolve_device
 from workbench.models.model import Architecture, Model
+from workbench.models.padding import Batch, check_mask, pad, positions_of
 from workbench.models.roads import Point, Road
 from workbench.models.threads import use_free_cores
-from workbench.models.tokens import Tokens, from_ids, tokenize, visible
+from workbench.models.tokens import Tokens, from_ids, token_id, tokenize, visible
 
 __all__ = [
     "DEFAULT_MODEL",
     "DTYPES",
     "Architecture",
+    "Batch",
     "BuiltIn",
     "Identity",
     "Model",
@@ -19,14 +21,18 @@ __all__ = [
     "Road",
     "Tokens",
     "built_ins",
+    "check_mask",
     "digest",
     "folder_of",
     "from_ids",
     "installed",
     "load",
     "model_folder",
+    "pad",
+    "positions_of",
     "remove",
     "resolve_device",
+    "token_id",
     "tokenize",
     "use_free_cores",
     "visible",

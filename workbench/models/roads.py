@@ -6,9 +6,9 @@ smallest cost. The *bridge* is TransformerLens' and has every site, among them t
 exist only inside a reconstructed attention, and the folded weights.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from einops import rearrange
 from torch import Tensor, nn
@@ -37,13 +37,28 @@ class Point:
     carry: "Point | None" = None
 
 
+@runtime_checkable
+class Forward(Protocol):
+    """Tokens to logits; the rest is what the Hub library's models take by these names."""
+
+    def __call__(self, tokens: Tensor, **more: Any) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Road:
-    """One way through the model: a forward pass and the sites met on it."""
+    """One way through the model: a forward pass and the sites met on it.
+
+    `passing` is what a block returns that hands its input on; `caches` tells whether the forward
+    takes keys and values computed before.
+    """
 
     name: Literal["plain", "bridge"]
-    forward: Callable[[Tensor], Tensor]
+    forward: Forward
     points: Mapping[Site, Point]
+    blocks: Sequence[nn.Module]
+    unembed: nn.Module
+    passing: Callable[[Tensor], Any]
+    caches: bool
 
 
 @dataclass(frozen=True)
@@ -153,12 +168,23 @@ def plain_road(tree: nn.Module, family: str, n_layers: int, heads: Mapping[str, 
             carry=Point(tree.get_submodule(tap.carry.format(layer=layer))) if tap.carry else None,
         )
 
+    taps = FAMILIES[family]
     return Road(
         "plain",
-        lambda tokens: tree(tokens, use_cache=False).logits,
-        {site: point(FAMILIES[family][site.name], site.layer) for site in _sites(n_layers)
-         if site.name in FAMILIES[family]},
-    )  # fmt: skip
+        lambda tokens, **more: tree(tokens, **{"use_cache": False, **more}).logits,
+        {
+            site: point(taps[site.name], site.layer)
+            for site in _sites(n_layers)
+            if site.name in taps
+        },
+        blocks=[
+            tree.get_submodule(taps["resid_post"].path.format(layer=layer))
+            for layer in range(n_layers)
+        ],
+        unembed=tree.get_submodule(taps["logits"].path),
+        passing=_itself,
+        caches=True,
+    )
 
 
 def bridge_road(bridge: TransformerBridge, n_layers: int, *, native: bool) -> Road:
@@ -177,7 +203,23 @@ def bridge_road(bridge: TransformerBridge, n_layers: int, *, native: bool) -> Ro
             editable=not (native and site.name == "pattern"),
             carry=_block_output(bridge, site.layer) if site.name == "resid_mid" else None,
         )
-    return Road("bridge", lambda tokens: bridge(tokens, return_type="logits"), points)
+    return Road(
+        "bridge",
+        lambda tokens, **more: bridge(tokens, return_type="logits", **more),
+        points,
+        blocks=list(bridge.blocks),
+        unembed=bridge.unembed,
+        passing=_as_tuple if native else _itself,
+        caches=not native,
+    )
+
+
+def _itself(hidden: Tensor) -> Tensor:
+    return hidden
+
+
+def _as_tuple(hidden: Tensor) -> tuple[Tensor]:
+    return (hidden,)
 
 
 def _block_output(bridge: TransformerBridge, layer: int | None) -> Point:

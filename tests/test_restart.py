@@ -1,0 +1,206 @@
+"""A forward from a later layer, from kept keys and values, and to few logits: the same numbers."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from workbench.errors import InputError
+from workbench.hooks import Edit, Past, Run, Start, run
+from workbench.models import Model
+from workbench.sites import Site
+
+
+def logits(ran: Run) -> Tensor:
+    assert ran.logits is not None
+    return ran.logits
+
+
+def kept(ran: Run) -> Past:
+    assert ran.past is not None
+    return ran.past
+
+
+def forwards(model: Model) -> list[object]:
+    """What an unclean restart would leave behind."""
+    trees = [model.bridge, *([model.plain] if model.plain is not None else [])]
+    modules = [module for tree in trees for module in tree.modules()]
+    return [vars(m)["forward"] for m in modules if "forward" in vars(m)]
+
+
+# From a residual
+
+
+def test_restart_at_every_layer_is_the_full_run(road, ids) -> None:
+    model, also = road
+    full = run(model, ids, read=["*.resid_pre", "*.z", *also], stop="never")
+    before = forwards(model)
+    for layer in range(model.architecture.n_layers):
+        start = Start(layer, full[f"{layer}.resid_pre"])
+        here = [f"{layer}.scores"] if also else []
+        again = run(model, ids, start=start, read=["2.z", *here], stop="never")
+        assert torch.equal(logits(again), logits(full)), layer
+        assert torch.equal(again["2.z"], full["2.z"]), layer
+        assert again.receipt.road == full.receipt.road
+    assert forwards(model) == before
+    assert torch.equal(logits(run(model, ids, read=also, stop="never")), logits(full))
+
+
+def test_restart_of_the_native_model(by_hand: Model, ids) -> None:
+    tokens = ids % by_hand.architecture.d_vocab
+    full = run(by_hand, tokens, read="1.resid_pre", stop="never")
+    again = run(by_hand, tokens, start=Start(1, full["1.resid_pre"]))
+    assert torch.equal(logits(again), logits(full))
+
+
+def test_restart_from_another_prompts_residual_is_patching_it(road, ids) -> None:
+    """The whole residual replaced: what a full run with that edit gives."""
+    model, also = road
+    other = run(model, ids.flip(0), read=["1.resid_pre", *also])["1.resid_pre"]
+    edit = Edit("1.resid_pre", lambda x: other)
+    patched = run(model, ids, read=also, edit=edit, stop="never")
+    assert_close(logits(run(model, ids, start=Start(1, other))), logits(patched), atol=1e-6, rtol=0)
+
+
+def test_reads_and_edits_at_the_start_itself(road, ids) -> None:
+    model, also = road
+    full = run(model, ids, read=["1.resid_pre", *also], stop="never")
+    double = Edit("1.resid_pre", lambda x: 2 * x)
+    start = Start(1, full["1.resid_pre"])
+    again = run(model, ids, start=start, read="1.resid_pre", edit=double, stop="never")
+    assert torch.equal(again["1.resid_pre"], 2 * full["1.resid_pre"])
+    edited = run(model, ids, read=also, edit=double, stop="never")
+    assert_close(logits(again), logits(edited), atol=1e-6, rtol=0)
+
+
+def test_gradients_flow_to_the_residual(tiny: Callable[..., Model], family: str, ids) -> None:
+    model = tiny(family)
+    resid = run(model, ids, read="1.resid_pre")["1.resid_pre"].clone().requires_grad_()
+    logits(run(model, ids, start=Start(1, resid), grad=True))[:, -1, 5].sum().backward()
+    assert resid.grad is not None and float(resid.grad.norm()) > 0
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ({"read": "0.mlp_out"}, "0.mlp_out lies below the start at layer 1"),
+        ({"read": "embed"}, "embed lies below the start"),
+        ({"edit": Edit("0.z", lambda z: z)}, "0.z lies below the start"),
+        ({"start": Start(3, torch.zeros(2, 12, 24))}, "layers run from 0 to 2"),
+        ({"start": Start(1, torch.zeros(2, 11, 24))}, r"shape \(2, 11, 24\), expected \(2, 12, 2"),
+        ({"start": Start(1, torch.zeros(2, 12, 24).double())}, "dtype torch.float64, expected"),
+    ],
+)
+def test_what_a_restart_refuses(tiny: Callable[..., Model], ids, what, words) -> None:
+    model = tiny("llama")
+    with pytest.raises(InputError, match=words):
+        run(model, ids, **({"start": Start(1, torch.zeros(2, 12, 24))} | what))
+
+
+def test_an_error_on_the_way_leaves_no_block_changed(tiny: Callable[..., Model], ids) -> None:
+    model = tiny("llama")
+    clean = logits(run(model, ids))
+
+    def fail(x: Tensor) -> Tensor:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(model, ids, start=Start(2, torch.ones(2, 12, 24)), edit=Edit("2.mlp_out", fail))
+    assert not forwards(model)
+    assert torch.equal(logits(run(model, ids)), clean)
+
+
+# From keys and values
+
+
+def test_the_past_gives_the_later_positions(road, ids) -> None:
+    model, also = road
+    full = run(model, ids, read=["*.resid_pre", *also], keep_past=True, stop="never")
+    assert kept(full).length == 12
+    for cut in (1, 7, 11):
+        past = kept(full).upto(cut)
+        later = run(model, ids[:, cut:], past=past, read=also, stop="never")
+        assert_close(logits(later), logits(full)[:, cut:], atol=1e-5, rtol=1e-5)
+        for layer in range(3):
+            resid = full[f"{layer}.resid_pre"][:, cut:]
+            again = run(model, ids[:, cut:], past=past, start=Start(layer, resid))
+            assert_close(logits(again), logits(full)[:, cut:], atol=1e-5, rtol=1e-5)
+
+
+def test_the_past_grows_and_is_not_written_to(tiny: Callable[..., Model], family, ids) -> None:
+    model = tiny(family)
+    first = kept(run(model, ids[:, :5], keep_past=True))
+    before = [keys.clone() for keys in first.keys]
+    second = kept(run(model, ids[:, 5:], past=first, keep_past=True))
+    assert (first.length, second.length) == (5, 12)
+    assert all(torch.equal(a, b) for a, b in zip(first.keys, before, strict=True))
+    whole = kept(run(model, ids, keep_past=True))
+    for a, b in zip(second.keys + second.values, whole.keys + whole.values, strict=True):
+        assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_an_edit_at_late_positions_needs_only_those(road, ids) -> None:
+    """What makes patching fast: earlier keys and values are those of the clean run."""
+    model, also = road
+    full = run(model, ids, read=["1.resid_pre", *also], keep_past=True, stop="never")
+
+    def late(x: Tensor) -> Tensor:
+        x[:, 8:] *= 1.7
+        return x
+
+    edit = Edit("1.resid_pre", late)
+    slow = run(model, ids, read=also, edit=edit, stop="never")
+    fast = run(
+        model,
+        ids[:, 8:],
+        past=kept(full).upto(8),
+        start=Start(1, 1.7 * full["1.resid_pre"][:, 8:]),
+    )
+    assert_close(logits(fast), logits(slow)[:, 8:], atol=1e-5, rtol=1e-5)
+
+
+def test_what_a_past_refuses(tiny: Callable[..., Model], by_hand: Model, ids) -> None:
+    model = tiny("gpt2")
+    past = kept(run(model, ids, keep_past=True))
+    with pytest.raises(InputError, match="1 to 12"):
+        past.upto(13)
+    with pytest.raises(InputError, match="past holds 2 rows, the tokens 1"):
+        run(model, ids[:1], past=past)
+    with pytest.raises(InputError, match="72 tokens, the model's context holds 64"):
+        run(model, ids.repeat(1, 5), past=past)
+    with pytest.raises(InputError, match="keeps no keys and values"):
+        run(by_hand, ids % 27, keep_past=True)
+
+
+# To few logits
+
+
+def test_logits_at_few_columns(road, ids) -> None:
+    model, also = road
+    full = logits(run(model, ids, read=also, stop="never"))
+    last = logits(run(model, ids, read=also, logits_at=-1, stop="never"))
+    assert last.shape == (2, 1, full.shape[2])
+    assert_close(last[:, 0], full[:, -1], atol=1e-5, rtol=1e-5)
+    columns = torch.tensor([[3, 0], [-2, 7]])
+    some = logits(run(model, ids, read=also, logits_at=columns, stop="never"))
+    expected = torch.stack([full[0, [3, 0]], full[1, [10, 7]]])
+    assert_close(some, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_logits_at_of_the_native_model(by_hand: Model, ids) -> None:
+    tokens = ids % 27
+    full = logits(run(by_hand, tokens))
+    assert torch.equal(logits(run(by_hand, tokens, logits_at=4))[:, 0], full[:, 4])
+
+
+@pytest.mark.parametrize("wrong", [12, -13, torch.tensor([[1], [12]]), torch.tensor([[1]])])
+def test_logits_at_outside(tiny: Callable[..., Model], ids, wrong) -> None:
+    with pytest.raises(InputError, match=r"columns -12 to 11 in each of the 2 rows"):
+        run(tiny("gpt2"), ids, logits_at=wrong)
+
+
+def test_logits_at_and_the_site_of_all_logits(tiny: Callable[..., Model], ids) -> None:
+    with pytest.raises(InputError, match="leave one out"):
+        run(tiny("gpt2"), ids, read=Site("logits"), logits_at=-1)

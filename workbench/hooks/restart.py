@@ -1,0 +1,104 @@
+"""A forward that begins at a later layer, and one that unembeds few positions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from workbench.errors import InputError
+from workbench.models import Model, Road
+from workbench.sites import Site
+
+
+@dataclass(frozen=True)
+class Start:
+    """Begin at block `layer` with `resid` as the residual that flows into it."""
+
+    layer: int
+    resid: Float[Tensor, "batch pos d_model"]
+
+    @property
+    def site(self) -> Site:
+        return Site("resid_pre", self.layer)
+
+
+def check_start(start: Start, tokens: Tensor, model: Model) -> None:
+    """Raise `InputError` unless the residual fits the tokens and the model."""
+    n_layers = model.architecture.n_layers
+    if not 0 <= start.layer < n_layers:
+        raise InputError(
+            f"cannot start at layer {start.layer}: layers run from 0 to {n_layers - 1}"
+        )
+    given = (tuple(start.resid.shape), start.resid.dtype, start.resid.device)
+    expected = ((*tokens.shape, model.architecture.d_model), model.dtype, model.device)
+    wrong = [
+        f"{what} {found}, expected {wanted}"
+        for what, found, wanted in zip(("shape", "dtype", "device"), given, expected, strict=True)
+        if found != wanted
+    ]
+    if wrong:
+        raise InputError(f"the residual to start from has {'; '.join(wrong)}")
+
+
+def check_above(start: Start, sites: list[Site]) -> None:
+    """Raise `InputError` for sites that a forward from `start` never comes to."""
+    below = [str(site) for site in sites if site.order < start.site.order]
+    if below:
+        raise InputError(
+            f"{', '.join(below)} lies below the start at layer {start.layer} and is not computed; "
+            "start lower or leave it out"
+        )
+
+
+@contextmanager
+def started(road: Road, start: Start | None) -> Iterator[None]:
+    """Blocks below the start hand their input on; the residual enters at the start.
+
+    The model's own forward still makes its masks and rotary tables, so that those are right
+    for every family. An instance attribute hides a block's `forward` and is deleted again.
+    """
+    if start is None:
+        yield
+        return
+
+    def hand_on(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return road.passing(hidden)
+
+    def enter(module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if args:
+            return (start.resid, *args[1:]), kwargs
+        return args, {**kwargs, next(iter(kwargs)): start.resid}
+
+    below = road.blocks[: start.layer]
+    handle = road.blocks[start.layer].register_forward_pre_hook(enter, with_kwargs=True)
+    try:
+        for block in below:
+            object.__setattr__(block, "forward", hand_on)
+        yield
+    finally:
+        handle.remove()
+        for block in below:
+            if "forward" in vars(block):
+                object.__delattr__(block, "forward")
+
+
+@contextmanager
+def unembedding(road: Road, columns: Int[Tensor, "batch kept"] | None) -> Iterator[None]:
+    """Only `columns` of each row reach the unembedding."""
+    if columns is None:
+        yield
+        return
+
+    def keep(module: Any, args: tuple) -> Any:
+        rows = torch.arange(len(columns), device=columns.device)[:, None]
+        return (args[0][rows, columns], *args[1:])
+
+    handle = road.unembed.register_forward_pre_hook(keep)
+    try:
+        yield
+    finally:
+        handle.remove()
