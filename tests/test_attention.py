@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from workbench import attention
-from workbench.attention import SCORES, patterns, repeated_random, value_weighted
-from workbench.cache import Store
+from workbench.attention import SCORES, head_score, patterns, repeated_random, value_weighted
+from workbench.cache import Store, capture
 from workbench.errors import InputError
+from workbench.models import pad
 from workbench.models.by_hand import INDUCTION, PREVIOUS_TOKEN
 from workbench.sites import Head
 
@@ -63,7 +64,7 @@ def looped(name: str, pattern: Tensor, ids: Tensor) -> Tensor:
 def test_scores_are_their_definitions(name: str, batch: tuple[Tensor, Tensor]) -> None:
     pattern, ids = batch
     expected = looped(name, pattern, ids)
-    assert_close(SCORES[name](pattern, ids), expected, atol=1e-5, rtol=0, equal_nan=True)
+    assert_close(head_score(name, pattern, ids), expected, atol=1e-5, rtol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize(
@@ -80,13 +81,42 @@ def test_a_score_without_queries_is_not_a_number(name: str, undefined: str) -> N
     length = 1 if undefined == "one token" else 4
     pattern = torch.eye(length).expand(2, 3, -1, -1)
     ids = torch.arange(length).expand(2, -1)
-    assert SCORES[name](pattern, ids).isnan().all()
-    assert SCORES["entropy"](pattern, ids).tolist() == [0, 0, 0]
+    assert head_score(name, pattern, ids).isnan().all()
+    assert head_score("entropy", pattern, ids).tolist() == [0, 0, 0]
 
 
 def test_entropy_of_even_attention_is_the_log_of_the_keys() -> None:
     even = torch.full((1, 1, 1, 8), 1 / 8)
-    assert_close(SCORES["entropy"](even, torch.zeros(1, 1).long()), torch.tensor([math.log(8)]))
+    ids = torch.zeros(1, 8).long()
+    found = SCORES["entropy"](even.expand(1, 1, 8, 8), ids, ids == 0)
+    assert_close(found, torch.full((1, 1, 8), math.log(8)))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_of_a_padded_batch_pool_its_prompts(tiny, family: str, name: str, side) -> None:
+    """Token 0, which stands in for padding, is in the prompts as well."""
+    model = tiny(family)
+    rows = [[0, 9, 9, 0], [7, 3, 200, 3, 7, 3, 0], [12]]
+    batch = pad(rows, side=side)
+    found = patterns(model, batch.ids, mask=batch.mask).scores(name)
+    values = []
+    for row in rows:
+        ids = torch.tensor([row])
+        alone = patterns(model, ids).weights
+        values.append(torch.cat([SCORES[name](w, ids, ids >= 0) for w in alone]))
+    expected = torch.cat(values, dim=2).nanmean(dim=2)
+    assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_value_weighting_of_a_padded_batch(tiny, family: str) -> None:
+    model, rows = tiny(family), [[5, 9, 11], [7, 3, 200, 41]]
+    batch = pad(rows, side="left")
+    taken = capture(model, batch.ids, ["1.pattern", "1.v"], mask=batch.mask)
+    found = value_weighted(taken["1.pattern"], taken["1.v"])
+    alone = capture(model, torch.tensor(rows[:1]), ["1.pattern", "1.v"])
+    expected = value_weighted(alone["1.pattern"], alone["1.v"])
+    assert_close(found[0, :, 1:, 1:], expected[0], atol=1e-5, rtol=1e-5)
 
 
 # The model written by hand

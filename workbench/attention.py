@@ -15,59 +15,75 @@ from workbench.sites import Head
 
 Pattern = Float[Tensor, "batch head query key"]
 Ids = Int[Tensor, "batch pos"]
-Score = Callable[[Pattern, Ids], Float[Tensor, " head"]]
+Real = Bool[Tensor, "batch pos"]
+Score = Callable[[Pattern, Ids, Real], Float[Tensor, "batch head query"]]
 
 
-def induction_score(pattern: Pattern, ids: Ids) -> Float[Tensor, " head"]:
-    """Mean attention to tokens that followed an earlier occurrence of the present token.
+def induction(pattern: Pattern, ids: Ids, real: Real) -> Float[Tensor, "batch head query"]:
+    """Attention to tokens that followed an earlier occurrence of the present token.
 
-    Over queries that have such a token; on random tokens repeated this is Olsson et al.'s
-    (2022) prefix-matching score. NaN where no token occurs twice.
+    At queries that have such a token, NaN at others; on random tokens repeated its mean is
+    Olsson et al.'s (2022) prefix-matching score.
     """
-    same = _earlier_same(ids)
+    same = _earlier_same(ids, real)
     after = torch.zeros_like(same)
     after[..., 1:] = same[..., :-1]
     causal = torch.ones_like(same[0]).tril()
     return _mass(pattern, after & causal)
 
 
-def previous_token_score(pattern: Pattern, ids: Ids) -> Float[Tensor, " head"]:
-    """Mean attention from each token to the one before it; NaN for a single token."""
-    return pattern.diagonal(offset=-1, dim1=-2, dim2=-1).mean(dim=(0, -1))
+def previous_token(pattern: Pattern, ids: Ids, real: Real) -> Float[Tensor, "batch head query"]:
+    """Attention from each token to the one before it; NaN at a prompt's first token."""
+    before = torch.nn.functional.pad(pattern.diagonal(offset=-1, dim1=-2, dim2=-1), (1, 0))
+    return _later(before, real)
 
 
-def duplicate_token_score(pattern: Pattern, ids: Ids) -> Float[Tensor, " head"]:
-    """Mean attention to earlier occurrences of the present token, over queries that have one.
+def duplicate_token(pattern: Pattern, ids: Ids, real: Real) -> Float[Tensor, "batch head query"]:
+    """Attention to earlier occurrences of the present token, NaN where there are none.
 
-    NaN where no token occurs twice (Wang et al. 2022's duplicate-token heads).
+    Wang et al. 2022's duplicate-token heads.
     """
-    return _mass(pattern, _earlier_same(ids))
+    return _mass(pattern, _earlier_same(ids, real))
 
 
-def first_token_score(pattern: Pattern, ids: Ids) -> Float[Tensor, " head"]:
-    """Mean attention to position 0 from all later positions; NaN for a single token."""
-    return pattern[:, :, 1:, 0].mean(dim=(0, -1))
+def first_token(pattern: Pattern, ids: Ids, real: Real) -> Float[Tensor, "batch head query"]:
+    """Attention to the prompt's first token from all later ones; NaN at the first."""
+    first = repeat(real.int().argmax(dim=1), "b -> b h q 1", h=pattern.shape[1], q=ids.shape[1])
+    return _later(pattern.gather(-1, first)[..., 0], real)
 
 
-def self_score(pattern: Pattern, ids: Ids) -> Float[Tensor, " head"]:
-    """Mean attention of a token to itself, position 0 left out (it can do nothing else)."""
-    return pattern.diagonal(dim1=-2, dim2=-1)[..., 1:].mean(dim=(0, -1))
+def itself(pattern: Pattern, ids: Ids, real: Real) -> Float[Tensor, "batch head query"]:
+    """Attention of a token to itself; NaN at the first, which can do nothing else."""
+    return _later(pattern.diagonal(dim1=-2, dim2=-1), real)
 
 
-def entropy(pattern: Pattern, ids: Ids) -> Float[Tensor, " head"]:
-    """Mean entropy of the attention over queries, in nats; 0 is one key, log(n) is all evenly."""
-    return torch.special.entr(pattern).sum(-1).mean(dim=(0, -1))
+def entropy(pattern: Pattern, ids: Ids, real: Real) -> Float[Tensor, "batch head query"]:
+    """Entropy of the attention in nats; 0 is one key, log(n) is all evenly."""
+    return torch.special.entr(pattern).sum(-1).masked_fill(~real[:, None], torch.nan)
 
 
 SCORES: Mapping[str, Score] = {
-    "induction": induction_score,
-    "previous token": previous_token_score,
-    "duplicate token": duplicate_token_score,
-    "first token": first_token_score,
-    "self": self_score,
+    "induction": induction,
+    "previous token": previous_token,
+    "duplicate token": duplicate_token,
+    "first token": first_token,
+    "self": itself,
     "entropy": entropy,
 }
-"""All head scores by the name under which commands and pages show them."""
+"""All head scores, query by query, by the name under which commands and pages show them."""
+
+
+def head_score(
+    name: str, pattern: Pattern, ids: Ids, mask: Real | None = None
+) -> Float[Tensor, " head"]:
+    """The mean of one score over all queries of all prompts that have one; NaN where none has.
+
+    `mask` is True on real tokens.
+    """
+    if name not in SCORES:
+        raise InputError(f"score {name!r} is not one of {', '.join(SCORES)}")
+    real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
+    return SCORES[name](pattern.float(), ids, real).nanmean(dim=(0, 2))
 
 
 @dataclass(frozen=True)
@@ -76,13 +92,12 @@ class Patterns:
 
     weights: Float[Tensor, "layer batch head query key"]
     ids: Int[Tensor, "batch pos"]
+    mask: Bool[Tensor, "batch pos"] | None
     capture: Capture
 
     def scores(self, name: str) -> Float[Tensor, "layer head"]:
         """One score of all heads."""
-        if name not in SCORES:
-            raise InputError(f"score {name!r} is not one of {', '.join(SCORES)}")
-        return torch.stack([SCORES[name](layer.float(), self.ids) for layer in self.weights])
+        return torch.stack([head_score(name, layer, self.ids, self.mask) for layer in self.weights])
 
     def of(self, head: Head) -> Float[Tensor, "batch query key"]:
         """The pattern of one head."""
@@ -95,10 +110,17 @@ class Patterns:
         return self.weights[head.layer, :, head.head]
 
 
-def patterns(model: Model, ids: Ids, store: Store | None = None) -> Patterns:
-    """The attention of every head of `model` on prompts of one length."""
-    taken = capture(model, ids, "*.pattern", store)
-    return Patterns(torch.stack(list(taken.activations.values())), ids.to(model.device), taken)
+def patterns(
+    model: Model, ids: Ids, store: Store | None = None, *, mask: Real | None = None
+) -> Patterns:
+    """The attention of every head of `model` on a batch of prompts; NaN at padded queries."""
+    taken = capture(model, ids, "*.pattern", store, mask=mask)
+    return Patterns(
+        torch.stack(list(taken.activations.values())),
+        ids.to(model.device),
+        None if mask is None else mask.to(model.device),
+        taken,
+    )
 
 
 def value_weighted(
@@ -111,6 +133,7 @@ def value_weighted(
     """
     heads_per_value = pattern.shape[1] // v.shape[2]
     norms = repeat(v.float().norm(dim=-1), "b p kv -> b (kv group) p", group=heads_per_value)
+    norms = norms.nan_to_num(nan=0)  # padding: no query looks at it
     largest = norms.amax(dim=-1, keepdim=True).clamp_min(torch.finfo(norms.dtype).tiny)
     return pattern * rearrange(norms / largest, "b h k -> b h 1 k")
 
@@ -159,14 +182,23 @@ def _drawable(model: Model) -> Int[Tensor, " token"]:
     return torch.tensor([token for token in range(size) if token not in special])
 
 
-def _earlier_same(ids: Ids) -> Bool[Tensor, "batch query key"]:
+def _earlier_same(ids: Ids, real: Real) -> Bool[Tensor, "batch query key"]:
     """Whether the key is the same token at an earlier position."""
     same = rearrange(ids, "b q -> b q 1") == rearrange(ids, "b k -> b 1 k")
-    return same.tril(diagonal=-1)
+    return same.tril(diagonal=-1) & rearrange(real, "b k -> b 1 k")
 
 
-def _mass(pattern: Pattern, where: Bool[Tensor, "batch query key"]) -> Float[Tensor, " head"]:
-    """Mean attention on the marked keys, over queries that have any; NaN where none has."""
-    mass = (pattern * rearrange(where, "b q k -> b 1 q k")).sum(-1)
-    queries = where.any(-1)
-    return (mass * rearrange(queries, "b q -> b 1 q")).sum(dim=(0, 2)) / queries.sum()
+def _mass(
+    pattern: Pattern, where: Bool[Tensor, "batch query key"]
+) -> Float[Tensor, "batch head query"]:
+    """Attention on the marked keys; NaN at queries that have none."""
+    marked = rearrange(where, "b q k -> b 1 q k")
+    return (pattern * marked).sum(-1).masked_fill(~marked.any(-1), torch.nan)
+
+
+def _later(
+    values: Float[Tensor, "batch head query"], real: Real
+) -> Float[Tensor, "batch head query"]:
+    """NaN at padding and at each prompt's first token."""
+    later = real & (real.int().cumsum(dim=1) > 1)
+    return values.masked_fill(~later[:, None], torch.nan)
