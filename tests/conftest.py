@@ -156,12 +156,14 @@ def also(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return ("0.scores",) if request.param == "bridge" else ()
 
 
-@pytest.fixture(params=["raw on the plain tree", "raw on the bridge", "folded"])
+@pytest.fixture(
+    params=["raw on the plain tree", "raw on the bridge", "folded", "folded on the bridge"]
+)
 def road(
     request: pytest.FixtureRequest, tiny: Callable[..., Model], family: str
 ) -> tuple[Model, tuple[str, ...]]:
     """A tiny model, and the reads to add that send it down one road."""
-    processing = "folded" if request.param == "folded" else "raw"
+    processing = request.param.split()[0]
     return tiny(family, processing), ("0.scores",) if "bridge" in request.param else ()
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from workbench.hooks import Edit, run, sites
-from workbench.models import Model
+from workbench.models import Model, load, loading
 from workbench.sites import Site
 
 
@@ -132,6 +132,23 @@ def test_folding_keeps_the_log_probabilities(tiny, ids, family: str) -> None:
     assert not torch.allclose(
         differs, run(tiny(family, "folded"), ids, read="1.mlp_in")["1.mlp_in"]
     )
+
+
+def test_folding_is_transformer_lens_compatibility_mode(
+    tiny, tiny_folder, ids, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours folds in place; a family it does not know is folded by TransformerLens."""
+    ours = run(tiny(family, "folded"), ids, read=lambda site: True, stop="never")
+    monkeypatch.setattr(loading, "FOLDS", {})
+    model = load(str(tiny_folder(family)), device="cpu", processing="folded")
+    assert model.plain is None and model.bridge.compatibility_mode
+    theirs = run(model, ids, read=lambda site: True, stop="never")
+    assert set(ours.activations) == set(theirs.activations)
+    for site, value in theirs.activations.items():
+        found = ours[site]
+        if site.name == "scores":  # what is masked is -inf there, the lowest number here
+            value, found = value.tril(), found.tril()
+        assert_close(found, value, atol=1e-5, rtol=1e-4, msg=lambda m, s=site: f"{s}: {m}")
 
 
 def test_the_final_residual_unembeds_to_the_logits(tiny, ids, family, processing) -> None:

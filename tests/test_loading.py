@@ -268,12 +268,7 @@ def peaks(tiny_folder, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[s
     return {(dtype, processing): float(peak) for dtype, processing, peak in lines}
 
 
-FOLDING = pytest.mark.xfail(
-    strict=True, reason="TransformerLens folds in float32 over whole copies: 3x, and 7x in half"
-)
-
-
 @pytest.mark.parametrize("dtype", PEAK_DTYPES)
-@pytest.mark.parametrize("processing", ["raw", pytest.param("folded", marks=FOLDING)])
+@pytest.mark.parametrize("processing", ["raw", "folded"])
 def test_loading_peaks_below_twice_the_parameters(peaks, processing: str, dtype: str) -> None:
     assert peaks[dtype, processing] < 2

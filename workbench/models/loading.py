@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from workbench.errors import InputError
 from workbench.models.catalogue import BuiltIn, built_ins, model_folder
+from workbench.models.folding import FOLDS, fold
 from workbench.models.model import Model, twin
 from workbench.models.quiet import no_progress_bar
 from workbench.models.tokens import HubVocabulary
@@ -148,19 +149,23 @@ def _from_folder(
         bridge.eval()
         return bridge
 
+    foldable = config["model_type"] in FOLDS
+    if processing == "folded" and foldable:
+        fold(hub)
+    plain: nn.Module | None = hub if processing == "raw" or foldable else None
+
     def build() -> TransformerBridge:
-        if processing == "raw":
+        if plain is not None:
             return bridged(twin(hub))
         bridge = bridged(hub)
         bridge.enable_compatibility_mode(disable_warnings=True)
         return bridge
 
-    plain: nn.Module | None = hub if processing == "raw" else None
     return Model(
         name,
         build=build,
         plain=plain,
-        vocabulary=HubVocabulary(tokenizer),
+        vocabulary=HubVocabulary(tokenizer, _ends(hub)),
         processing=processing,
         config=config,
         family=str(config["model_type"]),
@@ -185,6 +190,13 @@ def _hub_model(folder: Path, device: torch.device, dtype: torch.dtype) -> PreTra
     gc.collect()
     nn.Module.to(model, device)
     return model.eval()
+
+
+def _ends(hub: PreTrainedModel) -> tuple[int, ...]:
+    """The tokens at which generation_config.json says that a text ends."""
+    config = hub.generation_config
+    ends = config.eos_token_id if config is not None else None
+    return () if ends is None else tuple(ends) if isinstance(ends, list) else (ends,)
 
 
 def _check_fit(folder: Path, info: Mapping[str, Any]) -> None:

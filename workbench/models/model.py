@@ -40,7 +40,7 @@ class Architecture:
 class Model:
     """A loaded model: its trees, its vocabulary, its identity. Analyses are functions of it.
 
-    `plain` is None where only the bridge serves: folded weights, native models, families
+    `plain` is None where only the bridge serves: native models, and folded weights of families
     without a plain road. Forward passes go through `workbench.hooks.run`, under `lock`,
     because hooks are state of the modules and pages run in threads.
     """
@@ -84,7 +84,7 @@ class Model:
 
     @cached_property
     def plain_road(self) -> Road | None:
-        """The Hub library's own tree, where the family has one and the weights are raw."""
+        """The Hub library's own tree, where the family has one."""
         sizes = self.architecture
         if self.plain is None or sizes.family not in FAMILIES:
             return None

@@ -3,7 +3,7 @@
 A model has up to two trees that share every weight. The *plain* one is the Hub library's own;
 its whole-module sites (residuals, attention and MLP outputs, ...) are read there at the
 smallest cost. The *bridge* is TransformerLens' and has every site, among them those that
-exist only inside a reconstructed attention, and the folded weights.
+exist only inside a reconstructed attention.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -36,17 +36,21 @@ class Vocabulary(Protocol):
     @property
     def special_ids(self) -> tuple[int, ...]: ...
     @property
+    def stop_ids(self) -> tuple[int, ...]: ...
+    @property
     def size(self) -> int: ...
     def encode(self, text: str) -> tuple[list[int], list[Span]]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
     def string(self, token_id: int) -> str: ...
     def chat(self, text: str) -> str: ...
 
 
 @dataclass(frozen=True)
 class HubVocabulary:
-    """A tokenizer in the Hub's format."""
+    """A tokenizer in the Hub's format; `ends` are stop tokens that the model names beside it."""
 
     tokenizer: Any
+    ends: tuple[int, ...] = ()
 
     @property
     def bos_id(self) -> int | None:
@@ -55,6 +59,12 @@ class HubVocabulary:
     @property
     def special_ids(self) -> tuple[int, ...]:
         return tuple(self.tokenizer.all_special_ids)
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """The tokens that end a text: EOS, and what the model names beside it."""
+        eos = self.tokenizer.eos_token_id
+        return tuple(dict.fromkeys([*([] if eos is None else [eos]), *self.ends]))
 
     @property
     def size(self) -> int:
@@ -67,6 +77,10 @@ class HubVocabulary:
     def encode(self, text: str) -> tuple[list[int], list[Span]]:
         coded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return list(coded["input_ids"]), [tuple(span) for span in coded["offset_mapping"]]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a sequence, characters that span tokens whole."""
+        return self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
 
     def string(self, token_id: int) -> str:
         """The token's own text; bytes that are not UTF-8 by themselves read `\\xNN`."""
@@ -106,6 +120,10 @@ class Labels:
         return () if self.bos_id is None else (self.bos_id,)
 
     @property
+    def stop_ids(self) -> tuple[int, ...]:
+        return ()
+
+    @property
     def size(self) -> int:
         return len(self.labels)
 
@@ -125,6 +143,9 @@ class Labels:
             spans.append((start, start + len(word)))
             start += len(word)
         return ids, spans
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return " ".join(self.labels[token] for token in ids)
 
     def string(self, token_id: int) -> str:
         return self.labels[token_id]
@@ -204,6 +225,18 @@ def from_ids(vocabulary: Vocabulary, ids: Sequence[int], *, bos: bool) -> Tokens
         ends.append(ends[-1] + len(string))
     offsets = tuple(pairwise(ends))
     return Tokens("".join(strings), tuple(ids), strings, offsets, bos)
+
+
+def token_id(vocabulary: Vocabulary, text: str) -> int:
+    """The id of a text that is a single token; `InputError` shows the tokens if it is not."""
+    ids, _ = vocabulary.encode(text)
+    if len(ids) != 1:
+        parts = " ".join(repr(vocabulary.string(token)) for token in ids) or "none"
+        raise InputError(
+            f"{text!r} is not a single token but {len(ids)} ({parts}); words inside a sentence "
+            "begin with a space"
+        )
+    return ids[0]
 
 
 def _bos_id(vocabulary: Vocabulary, ids: Sequence[int]) -> int:
