@@ -19,7 +19,7 @@ lint: .venv/.dev ## ruff, pyright, the import contract; checks, never fixes
 	$(BIN)/lint-imports --no-cache --no-logo
 
 bench: .venv/.bench ## speed as ratios against named peers, one table
-	$(BIN)/python -m benchmarks.capture
+	$(BIN)/python -m benchmarks
 
 bench-pages: .venv/.dev ## page targets, measured in Chromium
 	$(BIN)/python -m benchmarks.pages

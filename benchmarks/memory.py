@@ -1,12 +1,12 @@
-"""`python -m benchmarks.memory WHAT FOLDER DTYPE`: the memory one act needs, in its own process.
+"""The memory one act needs, in its own process: `python -m benchmarks.memory WHAT FOLDER DTYPE`.
 
 Resident memory, file maps included, at its peak and over what it was before, by Linux's own
 high-water mark.
 """
 
-import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,11 +14,37 @@ import torch
 from torch import Tensor
 
 import workbench.hooks  # imported before the baseline is taken
+from benchmarks.child import can_measure_memory, measured, tell
+from benchmarks.ratios import Row, once
 from workbench.cache import Store, capture
 from workbench.models import Model, load
 
 BATCH, LENGTH = 8, 128
 READ = "*.resid_post"
+
+
+def rows(name: str, folder: Path) -> list[Row]:
+    """Loading in both widths, and every layer's residual."""
+    if not can_measure_memory():
+        warnings.warn("no memory rows: they need Linux's /proc", stacklevel=2)
+        return []
+    found = []
+    for dtype in ("float32", "bfloat16"):
+        what = f"peak over imports / {dtype} weights"
+        loaded = measured("benchmarks.memory", "load", folder, dtype)
+        case = f"{name}: load, read all weights"
+        found.append(_megabytes(case, what, loaded["grown"], loaded["parameters"], "< 2"))
+    forward = measured("benchmarks.memory", "forward", folder, "float32")["grown"]
+    for task in ("run", "capture"):
+        taken = measured("benchmarks.memory", task, folder, "float32")
+        case = f"{name}, {BATCH}x{LENGTH}: all resid_post"
+        what = f"peak of {task} / (tensors + forward)"
+        found.append(_megabytes(case, what, taken["grown"], taken["returned"] + forward, "<= 1"))
+    return found
+
+
+def _megabytes(case: str, what: str, over: int, under: int, target: str) -> Row:
+    return once(case, what, over / 1e6, under / 1e6, "MB", target)
 
 
 def growth(act: Callable[[], object]) -> tuple[int, object]:
@@ -71,8 +97,7 @@ def act(what: str, folder: str, dtype: str) -> dict[str, int]:
 def main(arguments: list[str]) -> None:
     what, folder, dtype = arguments
     torch.set_num_threads(1)
-    measured = load_model(folder, dtype) if what == "load" else act(what, folder, dtype)
-    sys.stdout.write(json.dumps(measured) + "\n")
+    tell(load_model(folder, dtype) if what == "load" else act(what, folder, dtype))
 
 
 if __name__ == "__main__":

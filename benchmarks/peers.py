@@ -1,4 +1,4 @@
-"""The same residuals by everybody's own way: contestants that return one tensor per layer."""
+"""The same activations by everybody's own way: contestants that return one tensor per site."""
 
 # The peers are installed by `make bench` only.
 # pyright: reportMissingImports=false
@@ -17,11 +17,13 @@ from datasets import Dataset
 from sae_lens import ActivationsStore
 from sae_lens.load_model import HookedProxyLM
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformer_lens import ActivationCache
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from workbench.hooks import run
-from workbench.models import Model, load
+from workbench.models import Model, Point, load
 from workbench.models.model import twin
 from workbench.sites import Site
 
@@ -55,18 +57,18 @@ class Trees:
         return self.ours.architecture.n_layers
 
 
-def open_trees(folder: Path) -> Trees:
+def open_trees(folder: Path, dtype: torch.dtype = torch.float32) -> Trees:
     """Load the folder once for us and once for all peers, whose trees share their weights."""
     hub = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", use_safetensors=True
+        folder, dtype=dtype, attn_implementation="eager", use_safetensors=True
     ).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     bridge = TransformerBridge.boot_transformers(
-        str(folder), hf_model=twin(hub), tokenizer=tokenizer, device="cpu", dtype=torch.float32
+        str(folder), hf_model=twin(hub), tokenizer=tokenizer, device="cpu", dtype=dtype
     )
     bridge.eval()
     return Trees(
-        load(str(folder), device="cpu"),
+        load(str(folder), device="cpu", dtype=str(dtype).removeprefix("torch.")),
         hub,
         _TRUNKS[hub.config.model_type],
         bridge,
@@ -135,6 +137,62 @@ def traced(trees: Trees, tokens: Tensor, layers: Sequence[int]) -> list[Tensor]:
         outputs = nnsight.save([blocks[layer].output for layer in layers])
         tracer.stop()
     return [x if isinstance(x, Tensor) else x[0] for x in outputs]
+
+
+def all_sites(trees: Trees, tokens: Tensor, sites: Sequence[Site]) -> Contestants:
+    """The activations of `sites` on the way to the logits; a floor where modules hold all."""
+    names = [site.long for site in sites]
+    contestants: Contestants = {
+        OURS: lambda: list(run(trees.ours, tokens, read=sites).activations.values()),
+        LENS: lambda: _cached(trees, tokens, names),
+    }
+    road = trees.ours.plain_road
+    if road is not None and all(site in road.points for site in sites):
+        points = [road.points[site] for site in sites]
+        contestants[FLOOR] = lambda: _at_modules(trees, tokens, points)
+    return contestants
+
+
+@torch.no_grad()
+def everything(trees: Trees, tokens: Tensor) -> ActivationCache:
+    """TransformerLens' cache when it is not told what to keep: more names than tensors."""
+    return trees.bridge.run_with_cache(tokens)[1]
+
+
+@torch.no_grad()
+def _cached(trees: Trees, tokens: Tensor, names: Sequence[str]) -> list[Tensor]:
+    _, cache = trees.bridge.run_with_cache(tokens, names_filter=list(names))
+    return [cache[name] for name in names]
+
+
+def _at_modules(trees: Trees, tokens: Tensor, points: Sequence[Point]) -> list[Tensor]:
+    """One plain hook for each point of the Hub library's model, and a full forward."""
+    kept: dict[int, Tensor] = {}
+
+    def keep(number: int, item: int, output: Any) -> None:
+        kept[number] = output[item] if isinstance(output, tuple) else output
+
+    def hook(number: int, point: Point) -> RemovableHandle:
+        if point.end == "input":
+            return point.module.register_forward_pre_hook(
+                lambda module, args, kwargs: keep(number, 0, args or (*kwargs.values(),)),
+                with_kwargs=True,
+            )
+        return point.module.register_forward_hook(
+            lambda module, args, output: keep(number, point.item, output)
+        )
+
+    handles = [hook(number, point) for number, point in enumerate(points)]
+    try:
+        with torch.no_grad():
+            trees.ours.weights(tokens, use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [
+        point.to_site(kept[number]) if point.to_site else kept[number]
+        for number, point in enumerate(points)
+    ]
 
 
 def _store(trees: Trees, tokens: Tensor, model, hook_name: str) -> ActivationsStore:

@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -43,10 +43,12 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """None where no target is set."""
+        """None where no target is set; `within 2` is a factor of 2 to either side."""
         if not self.target:
             return None
         sign, bound = self.target.split()
+        if sign == "within":
+            return 1 / float(bound) <= self.ratio <= float(bound)
         return bool(_SIGNS[sign](self.ratio, float(bound)))
 
 
@@ -55,11 +57,13 @@ def race(
     *,
     rounds: int,
     clock: Callable[[], float],
+    before: Callable[[], object] = lambda: None,
 ) -> Seconds:
     """Every contestant once per round, in an order drawn anew; a first round warms up.
 
     The order is drawn because a contestant's time depends on who ran before it; garbage is
-    collected between them, so that none pays for another's.
+    collected between them, so that none pays for another's. `before` each of them, what has to
+    be cleared away is, at nobody's cost.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     order, drawn = list(contestants), random.Random(0)
@@ -69,6 +73,7 @@ def race(
         for number in range(rounds + 1):
             drawn.shuffle(order)
             for name in order:
+                before()
                 gc.collect()
                 started = clock()
                 contestants[name]()
@@ -95,16 +100,39 @@ def ratio(case: str, seconds: Seconds, over: str, under: str, target: str = "") 
     )
 
 
-def check_equal(case: str, tensors: Mapping[str, Sequence[Tensor]], reference: str) -> None:
-    """Every contestant's tensors must be the reference's; `AssertionError` if not."""
+def rate(row: Row, seconds: Seconds, amount: float, unit: str) -> Row:
+    """The row with the rates at which `amount` was done in place of the times."""
+    rates = [amount / median(seconds[name]) for name in row.what.split(" / ")]
+    return replace(row, detail=_amounts(rates[0], rates[1], unit))
+
+
+def once(case: str, what: str, over: float, under: float, unit: str, target: str = "") -> Row:
+    """A ratio of two amounts that are not times, measured once."""
+    value = over / under
+    return Row(case, what, value, value, value, value, _amounts(over, under, unit), target)
+
+
+def check_equal(
+    case: str, tensors: Mapping[str, Sequence[Tensor]], reference: str, relative: float = 0.0
+) -> None:
+    """Every contestant's tensors must be the reference's; `AssertionError` if not.
+
+    `relative` lets them differ by that part of the reference's norm: in 16 bits, the order in
+    which a library multiplies shows.
+    """
     for name, given in tensors.items():
         assert len(given) == len(tensors[reference]), (
             f"{case}: {name} returned {len(given)} tensors"
         )
         for number, (one, other) in enumerate(zip(given, tensors[reference], strict=True)):
             assert one.shape == other.shape, f"{case}: {name} differs in shape at {number}"
-            apart = float((one - other).abs().max())
-            assert apart <= TOLERANCE, f"{case}: {name} differs by {apart} at {number}"
+            unequal = one != other  # two equal infinities have no difference
+            apart = (one - other)[unequal].double()
+            largest = float(apart.abs().max()) if len(apart) else 0.0
+            allowed = relative * float(other.double().norm()) if relative else 0.0
+            assert largest <= TOLERANCE or float(apart.norm()) <= allowed, (
+                f"{case}: {name} differs by {largest} at {number}"
+            )
 
 
 def show(rows: Sequence[Row], about: Mapping[str, Any], console: Console) -> None:
@@ -155,6 +183,11 @@ def _time(seconds: float) -> str:
         (pair for pair in ((1, "s"), (1e3, "ms")) if seconds * pair[0] >= 1), (1e6, "us")
     )
     return f"{seconds * factor:.3g} {unit}"
+
+
+def _amounts(over: float, under: float, unit: str) -> str:
+    told = [f"{n:,.0f}" if n >= 100 else f"{n:.3g}" for n in (over, under)]
+    return f"{' / '.join(told)} {unit}"
 
 
 def _short(value: float) -> str:

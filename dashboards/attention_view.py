@@ -31,6 +31,8 @@ class AttentionView:
     scores: Mapping[str, np.ndarray]
     thumbnails: np.ndarray
     labels: Sequence[TokenLabel]
+    strings: Sequence[str]
+    kind: str
     signed: bool
     limit: float
     what: str
@@ -143,6 +145,8 @@ def _view(
         scores=scores,
         thumbnails=thumbnails(weights, limit=limit).numpy(),
         labels=_asked.labels,
+        strings=_asked.strings,
+        kind=kind,
         signed=bool(minus) and bool((weights < 0).any()),
         limit=limit,
         what=f"{kind}{', minus the other prompt' if minus else ''}",

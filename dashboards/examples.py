@@ -39,7 +39,7 @@ EXAMPLES = (
     Example(
         "Attention",
         "Who got the drink? (IOI)",
-        "Mary and John, and John gives: L23H3 moves a name to the end.",
+        "Mary and John, and John gives: L23H3 looks from the end at the name said twice.",
         {
             "model": REAL,
             "prompt": "When Mary and John went to the store, John gave a drink to",
@@ -65,6 +65,31 @@ EXAMPLES = (
         "Adding two-digit numbers: the right digit never gets to the top. "
         "The lens shows a guess, not a sum.",
         {"model": REAL, "prompt": "Q: What is 34 + 58? A: 34 + 58 = ", "follow": "9"},
+    ),
+    Example(
+        "Attribution",
+        "Who writes “Mary”? (IOI)",
+        "The logit of “ Mary” less that of “ John” as a sum. L23H3 has the largest share: it looks "
+        "at the second “ John” and lowers that name.",
+        {
+            "model": REAL,
+            "prompt": "When Mary and John went to the store, John gave a drink to",
+            "answer": " Mary",
+            "wrong": " John",
+        },
+        {"part": "L23H3"},
+    ),
+    Example(
+        "Attribution",
+        "Who writes “Paris”?",
+        "Mostly the last two MLPs, and L23H4, which brings its share from “ France”.",
+        {
+            "model": REAL,
+            "prompt": "The capital of France is",
+            "answer": " Paris",
+            "wrong": " the",
+        },
+        {"part": "L23H4"},
     ),
     Example(
         "Attention",

@@ -34,6 +34,7 @@ class LensView:
     names: Mapping[int, str]
     layers: Sequence[str]
     labels: Sequence[TokenLabel]
+    strings: Sequence[str]
     note: str
     made: float
     resid: torch.Tensor
@@ -43,6 +44,11 @@ class LensView:
         """Probabilities run over 0..1, nats over their range."""
         most = 1.0 if value == VALUES[0] else float(np.nanmax(self.values[value]))
         return 0.0, max(most, 1e-6)
+
+    def strings_of(self, ids: np.ndarray) -> np.ndarray:
+        """The exact tokens of an array of ids."""
+        found = [self.model.vocabulary.string(int(token)) for token in ids.flat]
+        return np.array(found, dtype=object).reshape(ids.shape)
 
     def curve(self, cell: tuple[int, int], followed: str) -> RankCurve:
         """The fate of the followed token, or of the cell's top one, at the cell's position."""
@@ -111,6 +117,7 @@ def _view(
         names={int(i): visible(_model.vocabulary.string(int(i))) for i in np.unique(top_ids)},
         layers=found.layers,
         labels=_asked.labels,
+        strings=_asked.strings,
         note=f"{'residuals cached' if taken.whole else 'computed'}, {seconds:.2f} s",
         made=time.time(),
         resid=resid,

@@ -9,5 +9,6 @@ PLUGIN = Plugin(
         "Home": "dashboards.views.home:page",
         "Attention": "dashboards.views.attention:page",
         "Lens": "dashboards.views.lens:page",
+        "Attribution": "dashboards.views.attribution:page",
     },
 )

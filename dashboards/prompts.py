@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -11,7 +11,8 @@ import streamlit as st
 
 from dashboards.components import TokenLabel
 from dashboards.examples import Example, examples
-from dashboards.state import allowed, in_range, plain_errors
+from dashboards.exports import Made
+from dashboards.state import Choice, allowed, in_range, plain_errors
 
 if TYPE_CHECKING:  # torch must not load before it is needed
     import torch
@@ -50,6 +51,10 @@ class Question:
             "scores are means, the pattern is that of the first"
         )
 
+    def tokenized(self, text: str) -> str:
+        """The Python that makes tokens of a text under these settings."""
+        return f"model.tokenize({text!r}, bos={self.with_bos}, chat={self.chat})"
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -57,7 +62,44 @@ class Asked:
 
     ids: torch.Tensor
     tokens: Tokens
-    about: str
+    question: Question
+
+    @property
+    def about(self) -> str:
+        return self.question.about(self.ids.shape[1] // 2)
+
+    @property
+    def strings(self) -> tuple[str, ...]:
+        """The exact tokens that are shown."""
+        return self.tokens.strings[: self.ids.shape[1]]
+
+    @property
+    def text(self) -> str:
+        """The text that is shown, without a BOS put in front."""
+        return self.tokens.text[: self.tokens.offsets[self.ids.shape[1] - 1][1]]
+
+    def made(self, view: str, choice: Choice) -> Made:
+        """What a view of this is made from, for its exports."""
+        model = choice.made(view)
+        names, about = list(model.names), f"{choice}; {self.about}"
+        if self.question.random:
+            names.append("workbench.attention:repeated_random")
+            ids = (
+                f"repeated_random(model, length={self.ids.shape[1] // 2}, "
+                f"batch={self.question.batch}, seed={self.question.seed})"
+            )
+        else:
+            cut = len(self.tokens) > self.ids.shape[1]
+            kept = f"[:, :{self.ids.shape[1]}]  # the page shows no more" if cut else ""
+            ids = f"{self.question.tokenized(self.question.text)}.tensor(model.device){kept}"
+        strings = "strings = [model.vocabulary.string(token) for token in ids[0].tolist()]"
+        return replace(
+            model,
+            about=about,
+            note=about if self.question.random else f"{about}: {self.text}",
+            code=[*model.code, f"ids = {ids}", strings],
+            names=names,
+        )
 
     @property
     def labels(self) -> list[TokenLabel]:
@@ -157,4 +199,4 @@ def ask(model: Model, question: Question, *, cap: int) -> Asked:
     if tokens.template:
         own = [pos for pos in range(len(tokens)) if pos not in tokens.template]
         st.caption(f"Positions {own[0]} to {own[-1]} are yours; the chat template wrote the rest.")
-    return Asked(ids, tokens, question.about(ids.shape[1] // 2))
+    return Asked(ids, tokens, question)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import streamlit as st
 
+from dashboards.exports import Made
 from workbench.errors import InputError
 from workbench.home import home
 from workbench.registry import listed
@@ -41,6 +42,20 @@ class Choice:
 
     def __str__(self) -> str:
         return f"{self.model}, {self.processing}, {self.dtype}"
+
+    def made(self, view: str) -> Made:
+        """What a view of the weights alone is made from, for its exports."""
+        short = self.model.rstrip("/").split("/")[-1]
+        return Made(
+            about=str(self),
+            note=str(self),
+            code=[
+                f"model = load({self.model!r}, device={self.device!r}, dtype={self.dtype!r}, "
+                f"processing={self.processing!r})"
+            ],
+            names=["workbench:load"],
+            file=f"{view} {short} {self.processing} {self.dtype}",
+        )
 
 
 def installed(name: str) -> bool:
@@ -81,7 +96,7 @@ def allowed(name: str, values: Sequence[str]) -> None:
     given = st.query_params.get(name)
     if given is not None and given not in values:
         st.warning(
-            _sentence(
+            plain(
                 f"the address asks for {name} “{given}”, which does not exist; "
                 f"the default is shown. Known: {', '.join(values)}."
             )
@@ -97,7 +112,7 @@ def in_range(name: str, low: int, high: int) -> Literal["query-params"] | None:
     if given is None or (re.fullmatch(r"\d{1,9}", given) and low <= int(given) <= high):
         return "query-params"
     st.warning(
-        _sentence(
+        plain(
             f"the address asks for {name} “{given}”, which is not a whole number from "
             f"{low} to {high:,}; the default is shown."
         )
@@ -111,7 +126,7 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        st.error(_sentence(str(error)))
+        st.error(plain(str(error)))
         st.stop()
 
 
@@ -120,7 +135,7 @@ def or_default(asked: Callable[[], Value], default: Callable[[], Value]) -> Valu
     try:
         return asked()
     except InputError as error:
-        st.warning(f"{_sentence(str(error))}; the default is shown.")
+        st.warning(f"{plain(str(error))}; the default is shown.")
         return default()
 
 
@@ -128,7 +143,7 @@ def model(choice: Choice) -> Model:
     """The model picked, loaded once per process; the page ends with a sentence if it cannot be."""
     if not on_this_machine(choice.model):
         _ask_before_fetching(choice.model)
-    with plain_errors(), st.spinner(_sentence(f"Loading {choice} …"), show_time=True):
+    with plain_errors(), st.spinner(plain(f"Loading {choice} …"), show_time=True):
         return _model(choice)
 
 
@@ -149,7 +164,7 @@ def _ask_before_fetching(name: str) -> None:
         told += f"the same on the command line: `workbench models pull {REAL}`."
     else:
         told = f"“{name}” is neither built in nor a folder here; it would be asked of the Hub."
-    st.info(_sentence(told))
+    st.info(plain(told))
     if not st.button("Fetch and load it"):
         st.stop()
     st.session_state[agreed] = True
@@ -184,9 +199,14 @@ def _store() -> Store:
     return Store()
 
 
-def _sentence(text: str) -> str:
+def plain(text: str) -> str:
     """Capitalised, and safe in Markdown: backticks stay, brackets are text."""
     text = text[:1].upper() + text[1:]
-    for sign in "[]<>$":
+    for sign in "\\[]<>$":
         text = text.replace(sign, f"\\{sign}")
     return text
+
+
+def literal(text: str) -> str:
+    """Text in Markdown as it is, such as a token that may be a star or a backtick."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)

@@ -11,8 +11,16 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from workbench import attention
-from workbench.attention import SCORES, head_score, patterns, repeated_random, value_weighted
+from workbench.attention import (
+    SCORES,
+    corpus_scores,
+    head_score,
+    patterns,
+    repeated_random,
+    value_weighted,
+)
 from workbench.cache import Store, capture
+from workbench.corpus import from_ids
 from workbench.errors import InputError
 from workbench.models import pad
 from workbench.models.by_hand import INDUCTION, PREVIOUS_TOKEN
@@ -117,6 +125,38 @@ def test_value_weighting_of_a_padded_batch(tiny, family: str) -> None:
     alone = capture(model, torch.tensor(rows[:1]), ["1.pattern", "1.v"])
     expected = value_weighted(alone["1.pattern"], alone["1.v"])
     assert_close(found[0, :, 1:, 1:], expected[0], atol=1e-5, rtol=1e-5)
+
+
+# Over a corpus
+
+
+def test_scores_over_a_corpus_pool_its_contexts(tiny, family: str) -> None:
+    model = tiny(family)
+    rows = torch.randint(0, 12, (7, 10), generator=torch.Generator().manual_seed(5))
+    found = corpus_scores(model, from_ids("drawn", rows), batch=3)
+    at_once = patterns(model, rows)
+    assert found.contexts == 7
+    for name in SCORES:
+        assert_close(found.mean[name], at_once.scores(name), atol=1e-5, rtol=1e-5)
+    fewer = corpus_scores(model, from_ids("drawn", rows), contexts=2)
+    assert_close(fewer.mean["self"], patterns(model, rows[:2]).scores("self"))
+
+
+def test_the_error_of_a_corpus_score_is_the_spread_of_redrawn_corpora(tiny) -> None:
+    """Against the bootstrap over contexts; queries per context differ for this score."""
+    model, generator = tiny("gpt2"), torch.Generator().manual_seed(0)
+    rows = torch.randint(0, 30, (60, 12), generator=generator)
+    found = corpus_scores(model, from_ids("drawn", rows), batch=20)
+    weights = patterns(model, rows).weights[1].float()
+    values = SCORES["induction"](weights, rows, rows >= 0)
+    drawn = [
+        values[torch.randint(0, 60, (60,), generator=generator)].nanmean(dim=(0, 2))
+        for _ in range(400)
+    ]
+    expected = torch.stack(drawn).std(dim=0)
+    assert_close(found.error["induction"][1], expected, atol=0, rtol=0.2)
+    one = corpus_scores(model, from_ids("drawn", rows[:1]))
+    assert one.error["self"].isnan().all()
 
 
 # The model written by hand

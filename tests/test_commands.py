@@ -94,6 +94,22 @@ def test_attention_on_random_tokens(workbench, tmp_path: Path) -> None:
     check_page(page, "2 x 21 tokens")
 
 
+def test_attention_over_a_corpus(workbench, tmp_path: Path) -> None:
+    text = tmp_path / "letters.txt"
+    text.write_text(" ".join("abcdefgh" * 40))
+    command = ("attention", "--corpus", text, "--n-ctx", 24, "--contexts", 5, *MODEL)
+    out = workbench(*command, "--html", tmp_path / "page.html")
+    assert "5 x 24 tokens" in out
+    assert "L1H2 1.00 ± 0.00" in out
+    check_page(tmp_path / "page.html", "induction score")
+    found = json.loads(workbench(*command, "--json"))
+    assert found["corpus"]["contexts"] == 5
+    assert found["top"]["previous token"][0] == ["L0H1", 1.0]
+    assert found["standard_errors"]["induction"][1][2] == 0.0
+    (record, *_) = [record for _, record in kept() if record.kind == "attention over a corpus"]
+    assert record.arguments["corpus"] == str(text)
+
+
 def test_lens(workbench, tmp_path: Path) -> None:
     out = workbench("lens", PROMPT, *MODEL, "--token", "c", "--html", tmp_path / "page.html")
     assert "rank (p) of c" in out
@@ -197,7 +213,10 @@ def test_records_are_left(workbench, tmp_path: Path) -> None:
         (["attention", "", *MODEL], "the prompt is empty"),
         (["attention", "a " * 99, *MODEL], "has 100 tokens, the model's context holds 64"),
         (["attention", "a zebra", *MODEL], "'zebra' is not in this model's vocabulary"),
-        (["attention", *MODEL], "give a prompt, or --random N"),
+        (["attention", *MODEL], "give one of: a prompt, --random N"),
+        (["attention", "a", "--corpus", "c.txt", *MODEL], "give one of: a prompt"),
+        (["attention", "--corpus", "no.txt", *MODEL], "there is no file 'no.txt'"),
+        (["attention", "--corpus", "no.txt", "--head", "L0H1", *MODEL], "are for a prompt"),
         (["attention", PROMPT, "--random", "3", *MODEL], "not both"),
         (["attention", "--random", "0", *MODEL], "take whole numbers from 1"),
         (["attention", "--random", "3", "--batch", "0", *MODEL], "take whole numbers from 1"),

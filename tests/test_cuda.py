@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from workbench.cache import Store, capture
-from workbench.hooks import Edit, run
-from workbench.models import Model, load, resolve_device
+from workbench.cache import Store, capture, harvest, stream
+from workbench.corpus import from_ids
+from workbench.hooks import Edit, Start, run
+from workbench.models import Model, load, pad, resolve_device
 
 pytestmark = [
     pytest.mark.cuda,
@@ -52,3 +53,52 @@ def test_an_edit_on_the_gpu(tiny_folder: Callable[[str], Path], ids: Tensor) -> 
 
 def test_auto_is_cuda() -> None:
     assert resolve_device("auto").type == "cuda"
+
+
+@pytest.mark.parametrize("processing", ["raw", "folded"])
+def test_restart_padding_and_past_equal_the_cpu(
+    tiny: Callable[..., Model],
+    tiny_folder: Callable[[str], Path],
+    family: str,
+    processing: str,
+    ids: Tensor,
+) -> None:
+    cpu, gpu = (
+        tiny(family, processing),
+        load(str(tiny_folder(family)), device="cuda", processing=processing),
+    )
+    full = run(cpu, ids, read="1.resid_pre", stop="never")
+    there = run(gpu, ids, read="1.resid_pre", stop="never", keep_past=True)
+    assert full.logits is not None and there.logits is not None and there.past is not None
+    again = run(gpu, ids, start=Start(1, there["1.resid_pre"]))
+    later = run(gpu, ids[:, 5:], past=there.past.upto(5))
+    assert again.logits is not None and later.logits is not None
+    assert torch.equal(again.logits, there.logits)
+    assert_close(again.logits.cpu(), full.logits, atol=1e-4, rtol=1e-4)
+    assert_close(later.logits.cpu(), full.logits[:, 5:], atol=1e-4, rtol=1e-4)
+    batch = pad([row[:length].tolist() for row, length in zip(ids, (5, 12), strict=True)])
+    here = run(cpu, batch.ids, mask=batch.mask).logits
+    padded = run(gpu, batch.ids.cuda(), mask=batch.mask.cuda()).logits
+    assert here is not None and padded is not None
+    assert_close(padded.cpu(), here, atol=1e-4, rtol=1e-4, equal_nan=True)
+
+
+def test_a_stream_and_a_harvest_equal_the_cpu(
+    tiny: Callable[..., Model], tiny_folder: Callable[[str], Path], family: str, tmp_path: Path
+) -> None:
+    corpus = from_ids("drawn", torch.randint(1, 250, (6, 10)))
+    gpu = load(str(tiny_folder(family)), device="cuda")
+    sites = ["1.resid_post", "0.z"]
+    pairs = zip(
+        stream(tiny(family), corpus, sites, batch=4),
+        stream(gpu, corpus, sites, batch=4),
+        strict=True,
+    )
+    for here, there in pairs:
+        for site, value in here.activations.items():
+            assert there[site].is_cuda
+            assert_close(there[site].cpu(), value, atol=1e-4, rtol=1e-4)
+    made = harvest(gpu, corpus, "1.resid_post", Store(tmp_path), batch=4)
+    fresh = run(tiny(family), torch.from_numpy(corpus.ids).long(), read="1.resid_post")
+    with made["1.resid_post"] as kept:
+        assert_close(kept.contexts(0, 6), fresh["1.resid_post"], atol=1e-4, rtol=1e-4)

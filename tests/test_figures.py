@@ -26,6 +26,12 @@ def drawn(figure: go.Figure) -> dict:
     return {"trace": trace, **found["layout"]}
 
 
+def first(figure: go.Figure) -> dict:
+    """The first trace and the layout; a second one marks what is not defined."""
+    found = json.loads(figure.to_json() or "")
+    return {"trace": found["data"][0], **found["layout"]}
+
+
 def numbers(figure: go.Figure) -> np.ndarray:
     trace: Any = figure.data[0]
     return np.asarray(trace.z, dtype=float)
@@ -61,12 +67,12 @@ def test_head_scores_are_drawn_as_given() -> None:
     scores = np.array([[0.1, np.nan], [0.9, 0.0]])
     figure = figures.head_scores(scores, name="induction", title="scores")
     assert np.array_equal(numbers(figure), scores, equal_nan=True)
-    shown = drawn(figure)
+    shown = first(figure)
     assert shown["trace"]["text"] == [["L0H0", "L0H1"], ["L1H0", "L1H1"]]
     assert (shown["trace"]["zmin"], shown["trace"]["zmax"]) == (0, 1)
-    assert shown["yaxis"]["autorange"] == "reversed"
+    assert shown["yaxis"]["range"] == [1.5, -0.5], "layer 0 is on top"
     entropy = figures.head_scores(scores * 5, name="entropy", title="")
-    assert drawn(entropy)["trace"]["zmax"] == 4.5
+    assert first(entropy)["trace"]["zmax"] == 4.5
 
 
 def test_values_that_are_not_defined_are_drawn() -> None:
@@ -124,3 +130,38 @@ def test_a_page_is_self_contained() -> None:
     assert page.count("Plotly.newPlot(") >= 2
     assert len(page) > 1_000_000, "Plotly itself"
     assert len(page) < 1.9 * len(figures.page([figure], title="", note="")), "once"
+
+
+def test_eigenvalues_are_drawn_as_given() -> None:
+    values = np.array([1 + 2j, -0.5 + 0j])
+    figure = figures.eigenvalues(values, title="L1H2")
+    trace: Any = figure.data[0]
+    assert (list(trace.x), list(trace.y)) == ([1, -0.5], [2, 0])
+    assert drawn(figure)["yaxis"]["scaleanchor"] == "x", "an angle is seen as it is"
+
+
+def test_a_grid_is_drawn_as_given() -> None:
+    value = np.array([[1.0, -2.0, np.nan], [0.5, 0.0, 0.1]])
+    how = {"axes": ("reads", "writes"), "name": "score", "title": "OV"}
+    figure = figures.grid(value, ["a", "a"], ["x", "y", SCRIPT], **how)
+    assert np.array_equal(numbers(figure), value, equal_nan=True)
+    shown = first(figure)
+    assert (shown["trace"]["zmin"], shown["trace"]["zmax"]) == (-2, 2)
+    assert shown["trace"]["customdata"][1][0] == "a → x"
+    assert SCRIPT not in json.dumps(shown)
+    assert shown["yaxis"]["autorange"] == "reversed"
+    assert shown["yaxis"]["ticktext"] == ["a", "a"]
+    assert first(figures.grid(value, ["a", "a"], TOKENS, **how, signed=False))["trace"]["zmin"] == 0
+    empty = figures.grid(np.full((1, 1), np.nan), ["a"], ["b"], **how)
+    assert first(empty)["trace"]["zmax"] == 1
+    with pytest.raises(ValueError, match=r"grid of shape \(2, 3\) needs 2 row and 3 column labels"):
+        figures.grid(value, ["a"], TOKENS, **how)
+
+
+def test_a_large_grid_has_no_more_ticks_than_can_be_read() -> None:
+    names = [f"L{i // 9}H{i % 9}" for i in range(270)]
+    shown = first(
+        figures.grid(np.zeros((270, 270)), names, names, axes=("", ""), name="K", title="")
+    )
+    assert len(shown["xaxis"]["ticktext"]) <= 40
+    assert shown["xaxis"]["ticktext"][1] == names[shown["xaxis"]["tickvals"][1]]

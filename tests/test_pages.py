@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,16 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dashboards import attention_view, lens_view
+from dashboards import lens_view
 from dashboards.components import TokenLabel, attention, lens, wire
 from dashboards.examples import EXAMPLES, REAL
+from tests.pages import BY_HAND, PROMPT, charts, forget, numbers, opened, sent, unpacked
 from workbench import runs
 from workbench.attention import SCORES, patterns, repeated_random, thumbnails, value_weighted
 from workbench.cache import capture
+from workbench.circuits import partners
 from workbench.errors import InputError
+from workbench.hooks import run
 from workbench.lens import follow, residuals
 from workbench.lens import lens as read_lens
 from workbench.models import Model
@@ -30,12 +34,8 @@ from workbench.registry import listed
 from workbench.sites import Head
 
 APP = Path(__file__).parent.parent / "dashboards" / "app.py"
-BY_HAND = "induction-by-hand"
-PROMPT = "a b c d e a b c d"
 OTHER = "a b c d e f g h i"
-PAGES = ("Home", "Attention", "Lens")
-
-Open = Callable[..., AppTest]
+PAGES = ("Home", "Attention", "Lens", "Attribution")
 
 
 @pytest.fixture(autouse=True)
@@ -47,14 +47,6 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     forget()
 
 
-def forget() -> None:
-    """What a new process would not know: the views and the store's memory tier."""
-    from dashboards import state
-
-    for cached in (attention_view._view, lens_view._view, state._store):
-        cached.clear()
-
-
 def links(at: AppTest) -> list[str]:
     """The labels of the links to examples."""
     return [
@@ -64,47 +56,13 @@ def links(at: AppTest) -> list[str]:
     ]
 
 
-def one_page(name: str) -> None:
-    """A main script that runs one page with all of them known, as the app's links need."""
-    import streamlit
-
-    from dashboards.navigation import pages
-    from workbench.registry import listed, resolve
-
-    streamlit.navigation(list(pages().values()))
-    resolve(listed("pages")[name])()
-
-
-def opened(page: str, **address: str) -> AppTest:
-    """A page as somebody finds it who opens that address."""
-    at = AppTest.from_function(one_page, default_timeout=120, kwargs={"name": page})
-    for name, value in {"model": BY_HAND, **address}.items():
-        at.query_params[name] = value
-    at.run()
-    assert not at.exception, at.exception
-    return at
-
-
-def sent(at: AppTest) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and arrays of the block that the page's one canvas is given."""
-    (element,) = at.get("bidi_component")
-    return unpacked(element.proto.bytes)
-
-
-def unpacked(block: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    size = int.from_bytes(block[:4], "little")
-    header, body = json.loads(block[4 : 4 + size]), block[4 + size :]
-    arrays = {
-        name: np.frombuffer(
-            body, about["dtype"], count=int(np.prod(about["shape"])), offset=about["at"]
-        ).reshape(about["shape"])
-        for name, about in header["arrays"].items()
-    }
-    return header, arrays
-
-
 def told(at: AppTest) -> list[str]:
     return [element.value for element in (*at.error, *at.warning)]
+
+
+def said(at: AppTest) -> str:
+    """The first line of Markdown as a reader sees it."""
+    return re.sub(r"\\(.)", r"\1", at.markdown[0].value)
 
 
 def caption(at: AppTest) -> str:
@@ -149,27 +107,27 @@ def test_home_says_what_is_ready(own_home: Path) -> None:
     assert rows["files"] == f"`{own_home}`"
 
 
-@pytest.mark.parametrize("page", ["Attention", "Lens"])
+@pytest.mark.parametrize("page", PAGES[1:])
 def test_without_a_prompt_there_are_examples(page: str) -> None:
     for address in ({}, {"prompt": " \n"}):
         at = opened(page, **address)
         assert "start from an example" in at.info[0].value
         assert links(at) == [e.title for e in EXAMPLES if e.page == page]
-        assert not at.get("bidi_component") and not told(at)
+        assert not at.get("bidi_component") and not charts(at) and not told(at)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
 def test_examples_ask_for_what_exists(example) -> None:
     """With the small model in the real one's place: settings are settings of the page."""
     attention = {"input", "length", "batch", "seed", "score", "weights", "shown", "minus", "head"}
-    known = {"model", "prompt", *attention, "value", "follow", "cell"}
+    attribution = {"answer", "wrong", "part"}
+    known = {"model", "prompt", *attention, "value", "follow", "cell", *attribution}
     assert example.page in PAGES and set(example.settings) <= known
     assert example.settings["model"] in listed("models")
     at = opened(example.page, **{**example.address, "model": BY_HAND, "prompt": PROMPT})
     # A head of the real model is out of the small one's range, its token is not a letter.
-    assert all(
-        "the address asks for head" in word.lower() or "vocabulary" in word for word in told(at)
-    )
+    beyond = re.compile("the address asks for (head|part)|vocabulary", re.IGNORECASE)
+    assert all(beyond.search(word) for word in told(at))
 
 
 def test_the_example_by_hand_shows_its_circuit() -> None:
@@ -367,6 +325,130 @@ def test_a_token_that_is_none_is_a_notice() -> None:
     assert at.get("bidi_component")
 
 
+# --- attribution ---------------------------------------------------------------------------------
+
+
+def test_the_bars_sum_to_the_logit_difference(
+    tiny: Callable[..., Model], tiny_folder: Callable[[str], Path]
+) -> None:
+    text, model = "the tin man", tiny("llama")
+    at = opened("Attribution", model=str(tiny_folder("llama")), prompt=text)
+    logits = run(model, model.tokenize(text).tensor()).logits
+    assert logits is not None
+    best = logits[0, -1].topk(2)
+    bars, heads, inside = charts(at)
+    shares = [numbers(trace["y"]) for trace in bars["data"] if trace["type"] == "bar"]
+    difference = float(best.values[0] - best.values[1])
+    assert sum(share.sum() for share in shares) == pytest.approx(difference, abs=1e-4)
+    assert f"logit difference {difference:.4f} = sum" in bars["layout"]["title"]["text"]
+    grid = numbers(heads["data"][0]["z"])
+    np.testing.assert_allclose(grid.sum(1), shares[0][-3:], atol=1e-5)
+    (chosen,) = (box.value for box in at.selectbox if box.key == "part")
+    assert inside["layout"]["title"]["text"].startswith(f"{chosen}: ")
+    answer, wrong = (model.vocabulary.string(int(token)) for token in best.indices)
+    assert said(at) == f"**logit of {answer!r} less that of {wrong!r} after position 7**"
+
+
+def test_the_answer_by_hand_comes_from_the_head_by_hand() -> None:
+    at = opened("Attribution", prompt="a b c a b")
+    bars, heads, inside = charts(at)
+    assert "L1H2: 10.0000" in inside["layout"]["title"]["text"]
+    shares = numbers(inside["data"][0]["y"])
+    assert int(shares.argmax()) == 3, "the c after the first b"
+    assert len(bars["data"]) == 2, "heads and the running sum: no MLP, no bias"
+    assert numbers(heads["data"][0]["z"])[1, 2] == shares.sum()
+
+
+@pytest.mark.parametrize(
+    ("address", "about"),
+    [
+        ({"answer": "e"}, "'e' less that of 'c' after position 5"),
+        ({"wrong": "c"}, "'s' less that of 'c'"),
+        ({"answer": "d", "wrong": "a", "position": "2"}, "'d' less that of 'a' after position 2"),
+        ({"position": "-6"}, "after position 0"),
+    ],
+)
+def test_the_address_names_tokens_and_place(address: dict[str, str], about: str) -> None:
+    at = opened("Attribution", prompt="a b c a b", **address)
+    assert about in said(at) and not told(at)
+
+
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [("L2 MLP", 22), ("L1 heads", 8), ("L0H2", 8)],
+)
+def test_what_is_inside_a_part_sums_to_it(
+    part: str, names: int, tiny_folder: Callable[[str], Path]
+) -> None:
+    at = opened("Attribution", model=str(tiny_folder("gpt2")), prompt="the tin man", part=part)
+    bars, heads, inside = charts(at)
+    shares = numbers(inside["data"][0]["y"])
+    by_name = {
+        name: value
+        for trace in bars["data"][:2]
+        for name, value in zip(trace["customdata"], numbers(trace["y"]), strict=True)
+    }
+    grid = numbers(heads["data"][0]["z"])
+    expected = by_name.get(part, grid[0, 2])
+    assert shares.sum() == pytest.approx(expected, abs=1e-4) and len(shares) == names
+
+
+@pytest.mark.parametrize(
+    ("address", "notice"),
+    [
+        ({"answer": "a b"}, "is not a single token but 2"),
+        ({"wrong": "qq"}, "'qq' is not in this model's vocabulary"),
+        ({"answer": "a", "wrong": "a"}, "answer and wrong token are both 'a'"),
+        ({"position": "9"}, "position '9' should be a whole number from 0 to 5"),
+        ({"position": "end"}, "position 'end' should be a whole number"),
+        ({"position": "1e999"}, "position '1e999' should be"),
+        ({"part": "L9H9"}, "asks for part “L9H9”"),
+        ({"part": "![x](http://203.0.113.1/x.png)"}, "asks for part"),
+    ],
+)
+def test_a_bad_attribution_address_is_a_notice(address: dict[str, str], notice: str) -> None:
+    at = opened("Attribution", prompt="a b c a b", **address)
+    assert notice.lower() in at.warning[0].value.lower() and len(told(at)) == 1
+    assert "'c' less that of 's' after position 5" in said(at)
+    assert charts(at)[2]["layout"]["title"]["text"].startswith("L1H2: "), "the default is shown"
+
+
+def test_a_click_on_a_bar_or_a_head_looks_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The browser's part is in `tests/browser`: here, what is made of the event."""
+    from dashboards.views import attribution
+
+    state: dict[str, Any] = {"part": "L1H2"}
+    monkeypatch.setattr(attribution.st, "session_state", state)
+    for clicked, part in [("L0 heads", "L0 heads"), ("embed", "L0 heads"), ("L0H3", "L0H3")]:
+        point = {"customdata": clicked}
+        state["chart bars"] = SimpleNamespace(selection=SimpleNamespace(points=[point]))
+        attribution._clicked("bars")
+        assert state["part"] == part
+
+
+# --- weights of a head ---------------------------------------------------------------------------
+
+
+def test_weights_are_read_when_the_box_is_opened(by_hand: Model) -> None:
+    at = opened("Attention", prompt=PROMPT, head="L1H2")
+    assert not charts(at) and len(runs.kept()) == 1
+    at = opened("Attention", prompt=PROMPT, head="L1H2", circuits="true")
+    assert "Copying score of OV: 1.00, rank 1 of 8" in at.markdown[1].value
+    (grid,) = charts(at)
+    scores = numbers(grid["data"][0]["z"])
+    found = partners(by_hand, Head(1, 2))
+    assert scores[0, 1] == pytest.approx(float(found.earlier[1, 0, 1]))
+    assert np.isnan(scores[1]).all()
+    assert runs.kept()[0][1].arguments == {"head": "L1H2"}
+    tables = " ".join(element.proto.body for element in at.get("html"))
+    assert ">&lt;bos&gt;<" in tables, "tokens are text"
+
+
+def test_a_head_that_writes_nothing_says_so() -> None:
+    at = opened("Attention", prompt=PROMPT, head="L0H0", circuits="true")
+    assert "not defined, this head writes nothing" in at.markdown[1].value
+
+
 # --- bad addresses, models and prompts -----------------------------------------------------------
 
 
@@ -433,7 +515,7 @@ def test_a_notice_is_text_whatever_the_address_says() -> None:
     assert "“!\\[x\\](https://example.org/x.png)”" in at.warning[0].value
 
 
-@pytest.mark.parametrize("page", ["Attention", "Lens"])
+@pytest.mark.parametrize("page", PAGES[1:])
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
@@ -452,10 +534,10 @@ def test_what_cannot_be_done_is_one_sentence(
     at = opened(page, **{"prompt": PROMPT, **address})
     (error,) = at.error
     assert sentence.lower() in error.value.lower() and "\n" not in error.value
-    assert not at.get("bidi_component")
+    assert not at.get("bidi_component") and not charts(at)
 
 
-@pytest.mark.parametrize("page", ["Attention", "Lens"])
+@pytest.mark.parametrize("page", PAGES[1:])
 @pytest.mark.parametrize("name", ["no/such-model", REAL])
 def test_an_address_alone_fetches_nothing(
     page: str, name: str, monkeypatch: pytest.MonkeyPatch
@@ -524,7 +606,7 @@ def test_a_chat_template_is_marked(tiny_folder: Callable[[str], Path]) -> None:
 # --- what is kept --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", ["Attention", "Lens"])
+@pytest.mark.parametrize("page", PAGES[1:])
 def test_a_computed_view_leaves_a_record(page: str, by_hand: Model) -> None:
     at = opened(page, prompt=PROMPT)
     ((_, record),) = runs.kept()

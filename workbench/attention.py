@@ -8,7 +8,8 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from workbench.cache import Capture, Store, capture
+from workbench.cache import Capture, Progress, Store, capture, stream
+from workbench.corpus import Corpus
 from workbench.errors import InputError
 from workbench.models import Model
 from workbench.sites import Head
@@ -121,6 +122,60 @@ def patterns(
         None if mask is None else mask.to(model.device),
         taken,
     )
+
+
+@dataclass(frozen=True)
+class CorpusScores:
+    """Head scores over a corpus: `mean` of all queries, `error` its standard error.
+
+    By score name. The error is over contexts; NaN with fewer than two that have such queries.
+    """
+
+    mean: Mapping[str, Float[Tensor, "layer head"]]
+    error: Mapping[str, Float[Tensor, "layer head"]]
+    contexts: int
+
+
+def corpus_scores(
+    model: Model,
+    corpus: Corpus,
+    *,
+    contexts: int | None = None,
+    batch: int = 4,
+    progress: Progress | None = None,
+) -> CorpusScores:
+    """Every score of every head, averaged over the first `contexts` of a corpus (all by default).
+
+    Patterns pass through memory and are not kept. Each query counts once; BOS that packing put
+    between documents counts as the token it is.
+    """
+    chosen = corpus if contexts is None else corpus.part(0, min(contexts, len(corpus)))
+    sums: dict[str, list[Tensor]] = {name: [] for name in SCORES}
+    counts: dict[str, list[Tensor]] = {name: [] for name in SCORES}
+    for chunk in stream(model, chosen, "*.pattern", batch=batch, progress=progress):
+        ids = chunk.ids.to(model.device)
+        real = torch.ones_like(ids, dtype=torch.bool)
+        for name, score in SCORES.items():
+            layers = [score(w.float(), ids, real) for w in chunk.activations.values()]
+            values = torch.stack(layers, dim=1)
+            sums[name].append(values.nansum(-1).double().cpu())
+            counts[name].append(values.isfinite().sum(-1).cpu())
+    means, errors = {}, {}
+    for name in SCORES:
+        total, count = torch.cat(sums[name]), torch.cat(counts[name])
+        means[name] = (total.sum(0) / count.sum(0)).float()
+        errors[name] = _standard_error(total, count)
+    return CorpusScores(means, errors, len(chosen))
+
+
+def _standard_error(
+    total: Float[Tensor, "context layer head"], count: Int[Tensor, "context layer head"]
+) -> Float[Tensor, "layer head"]:
+    """Of the ratio total / count over contexts drawn at random (the delta method)."""
+    n = (count > 0).sum(0)
+    residual = total - count * (total.sum(0) / count.sum(0))
+    spread = (residual.square().sum(0) * n / (n - 1)).sqrt()
+    return (spread / count.sum(0)).where(n > 1, torch.nan).float()
 
 
 def value_weighted(

@@ -1,16 +1,20 @@
 """Known answers that a user can check on their own machine: `workbench selftest`."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from workbench.attention import patterns, repeated_random
+from workbench.attribution import Question, attribute
 from workbench.cache import Store, capture
+from workbench.circuits import COMPOSITIONS, copying_score, eigenvalues, partners
 from workbench.errors import InputError
 from workbench.hooks import Edit, run
 from workbench.lens import lens, residuals
+from workbench.metrics import logit_difference
 from workbench.models import load
 from workbench.models.by_hand import INDUCTION, PREVIOUS_TOKEN
 
@@ -75,6 +79,44 @@ def cached_equals_fresh() -> Outcome:
         f"{'equal' if equal else 'different'}, {again.asked - again.cached} run twice",
         equal and again.whole,
     )
+
+
+def attribution_adds_up() -> Outcome:
+    """The answer that the induction head brings is its share, and nothing else is left over."""
+    model = load(_MODEL)
+    ids = repeated_random(model)[:, :-1]
+    answer, wrong = ids[:, ids.shape[1] // 2], ids[:, 1]
+    found = attribute(model, Question(ids, answer, wrong))
+    logits = run(model, ids).logits
+    assert logits is not None, "a run without reads reaches the logits"
+    own = logit_difference(logits[:, -1], answer, wrong)
+    off = float((found.total - own).abs().max())
+    share = float(found.heads[:, INDUCTION.layer, INDUCTION.head].min())
+    return Outcome(
+        "identity, and by construction",
+        f"off by less than 1e-4, {INDUCTION} 10.00",
+        f"off by {off:.1e}, {INDUCTION} {share:.2f}",
+        off < 1e-4 and abs(share - 10) < 1e-4,
+    )
+
+
+def circuits_by_hand() -> Outcome:
+    """From weights alone: the induction head copies, and reads its keys from the other head."""
+    model = load(_MODEL)
+    copying = float(copying_score(eigenvalues(model, INDUCTION)))
+    found = partners(model, INDUCTION).earlier[:, PREVIOUS_TOKEN.layer, PREVIOUS_TOKEN.head]
+    scores: dict[str, float] = dict(zip(COMPOSITIONS, found.tolist(), strict=True))
+    exact = {"Q": 0.0, "K": 27**-0.5, "V": 0.0}  # 27 tokens, each written to a place of its own
+    return Outcome(
+        "by construction (Elhage et al. 2021's scores)",
+        f"copying 1.000; {_scores(exact)}",
+        f"copying {copying:.3f}; {_scores(scores)}",
+        abs(copying - 1) < 1e-3 and all(abs(scores[k] - exact[k]) < 1e-4 for k in COMPOSITIONS),
+    )
+
+
+def _scores(by_kind: Mapping[str, float]) -> str:
+    return ", ".join(f"{kind} {score:.3f}" for kind, score in by_kind.items())
 
 
 def typos_are_refused() -> Outcome:

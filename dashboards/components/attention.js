@@ -23,6 +23,7 @@ class AttentionView extends View {
       return button;
     });
     this.scoreLegend = make("span", "legend", bar);
+    this.saver(bar, "attention-grid-png", () => this.gridPart());
     const grid = make("canvas", "", make("div", "gridbox", find));
     this.best = make("div", "best", find);
 
@@ -33,6 +34,7 @@ class AttentionView extends View {
     this.live.setAttribute("aria-live", "polite");
     this.live.dataset.testid = "attention-live";
     this.note = make("span", "muted", caption);
+    this.saver(caption, "attention-zoom-png", () => this.zoomPart());
     const zoom = make("canvas", "", figure);
     this.patternLegend = make("div", "legend", figure);
     this.readout = make("div", "live", figure);
@@ -194,6 +196,25 @@ class AttentionView extends View {
     return `query ${word(query)} → key ${word(key)}: ${exactly(this.weight([query, key]))}`;
   }
 
+  gridPart() {
+    const { header, scoreMap, mode } = this;
+    const title = `${header.score_name} of ${this.layers} × ${this.heads} heads`;
+    const what = mode === "patterns" ? `${title}, with their patterns` : title;
+    const { canvas } = this.grid;
+    return { canvas, title: what, map: scoreMap, value: header.score_name, name: header.score_name };
+  }
+
+  zoomPart() {
+    const { header, patternMap, locked } = this;
+    const { canvas } = this.zoom;
+    const name = `L${locked[0]}H${locked[1]}`;
+    return { canvas, title: header.title, map: patternMap, value: this.patternName(), name };
+  }
+
+  patternName() {
+    return this.header.signed ? "attention difference" : "attention";
+  }
+
   // --- layout: what hover does not change is drawn here, once --------------------------------
 
   layout() {
@@ -210,8 +231,7 @@ class AttentionView extends View {
     this.root.style.gridTemplateColumns = beside ? `${left}px minmax(0, 1fr)` : "minmax(0, 1fr)";
     const defined = this.arrays.scores.values.some((score) => !Number.isFinite(score));
     legend(this.scoreLegend, this.scoreMap, header.score_name, theme, defined);
-    const what = header.signed ? "attention difference" : "attention";
-    legend(this.patternLegend, this.patternMap, what, theme, false);
+    legend(this.patternLegend, this.patternMap, this.patternName(), theme, false);
     this.modes.forEach((button, index) => {
       button.setAttribute("aria-pressed", String(["patterns", "scores"][index] === this.mode));
     });

@@ -15,7 +15,7 @@ from .wire import TokenLabel, labels, pack, source
 _mount = component(
     "lensbench_attention",
     css=source("view.css", "attention.css"),
-    js=source("palette.js", "view.js", "head_grid.js", "zoom.js", "attention.js"),
+    js=source("palette.js", "picture.js", "view.js", "head_grid.js", "zoom.js", "attention.js"),
 )
 
 
@@ -31,6 +31,8 @@ def attention_canvas(
     title: str,
     signed: bool = False,
     limit: float = 1.0,
+    about: str = "",
+    file: str = "picture",
     key: str,
     on_lock: Callable[[tuple[int, int]], None] | None = None,
 ) -> tuple[int, int] | None:
@@ -40,6 +42,7 @@ def attention_canvas(
     uint8 (0..255 for 0..limit; if `signed`, 1..255 for -limit..limit with 128 = 0), `pattern`
     [query, key] of the locked `head`. `on_lock` is called before the script runs again, so a page
     that stores the head there (for example in `st.query_params`) needs one run per lock, not two.
+    A saved PNG has `about` below it and is named `file` and what it shows.
     """
     scores = np.asarray(scores, dtype=np.float32)
     pattern = np.asarray(pattern, dtype=np.float32)
@@ -55,6 +58,8 @@ def attention_canvas(
             "title": title,
             "signed": bool(signed),
             "limit": float(limit),
+            "about": about,
+            "file": file,
         },
         {"scores": scores, "thumbnails": thumbnails, "pattern": pattern},
     )

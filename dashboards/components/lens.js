@@ -9,6 +9,7 @@ class LensView extends View {
     const table = make("section", "table", this.root);
     const bar = make("div", "bar", table);
     this.scale = make("span", "legend", bar);
+    this.saver(bar, "lens-table-png", () => this.tablePart());
     make("span", "muted", bar, "columns: input tokens; rows: layers, the last at the top");
     this.scroller = make("div", "scroller", table);
     this.runway = make("div", "runway", this.scroller);
@@ -128,6 +129,12 @@ class LensView extends View {
     return `${this.layers[cell[0]]}, position ${cell[1]}: \`${name}\` p = ${exactly(prob)}, ${value}`;
   }
 
+  tablePart() {
+    const { canvas, map, header } = this;
+    const title = `Logit lens: the most likely next token, shaded by ${header.value_name}`;
+    return { canvas, title, map, value: header.value_name, name: header.value_name };
+  }
+
   // --- layout -------------------------------------------------------------------------------
 
   layout() {
@@ -152,14 +159,16 @@ class LensView extends View {
     const cellHeight = Math.min(Math.max(Math.floor(580 / rows), 18), 28);
     const top = 34;
     const total = left + cellWidth * count + 2;
-    const view = Math.min(room, total);
+    const view = this.whole ? total : Math.min(room, total);
     this.place = { left, top, cellWidth, cellHeight, view, total };
     this.runway.style.width = `${total}px`;
     const height = top + rows * cellHeight + 2;
     sized(this.canvas, view, height, this.ratio);
     sized(this.base, view, height, this.ratio);
     Object.assign(this.canvas.dataset, { cellWidth, cellHeight, left, top });
-    this.reveal(this.selected[1]);
+    const seen = `${header.id} ${width}`;
+    if (seen !== this.seen) this.reveal(this.selected[1]);
+    this.seen = seen;
     this.stale = true;
     this.fits = new Map(); // a name cut to the cell's width, measured once
     this.bar = `rgb(${alongArm(armColours(theme, "blue"), theme.dark ? 0.62 : 0.7).join(",")})`;
@@ -171,7 +180,7 @@ class LensView extends View {
   drawBase() {
     const { theme, ratio, tokens, layers } = this;
     const { left, top, cellWidth, cellHeight, view } = this.place;
-    const scroll = (this.drawnAt = this.scroller.scrollLeft);
+    const scroll = (this.drawnAt = this.whole ? 0 : this.scroller.scrollLeft);
     const brush = this.base.getContext("2d");
     brush.setTransform(ratio, 0, 0, ratio, 0, 0);
     brush.fillStyle = theme.paper;

@@ -16,7 +16,7 @@ from .wire import TokenLabel, labels, pack, source
 _mount = component(
     "lensbench_lens",
     css=source("view.css", "lens.css"),
-    js=source("palette.js", "view.js", "rank_plot.js", "lens.js"),
+    js=source("palette.js", "picture.js", "view.js", "rank_plot.js", "lens.js"),
 )
 
 
@@ -41,6 +41,8 @@ def lens_canvas(
     value_limits: tuple[float, float],
     cell: tuple[int, int],
     curve: RankCurve | None = None,
+    about: str = "",
+    file: str = "picture",
     key: str,
     on_select: Callable[[tuple[int, int]], None] | None = None,
 ) -> tuple[int, int] | None:
@@ -49,7 +51,8 @@ def lens_canvas(
     Shapes: `top_ids` and `top_probs` [layer, pos, k], the most likely first; `value` [layer, pos]
     (NaN = not defined). A cell is (row in `layers`, position). The last layer is drawn at the top:
     it holds the model's answer, which is then read first, and one reads down to where it began.
-    `on_select` is called before the script runs again.
+    `on_select` is called before the script runs again. A saved PNG has `about` below it and is
+    named `file` and what it shows.
     """
     top_ids, top_probs = np.asarray(top_ids), np.asarray(top_probs, dtype=np.float32)
     value = np.asarray(value, dtype=np.float32)
@@ -68,6 +71,8 @@ def lens_canvas(
             "value_limits": [float(low), float(high)],
             "cell": [int(cell[0]), int(cell[1])],
             "curve_name": None if curve is None else curve.name,
+            "about": about,
+            "file": file,
         },
         {
             "ids": dense.reshape(top_ids.shape).astype(np.uint32),

@@ -3,7 +3,9 @@ class RankPlot {
   constructor(parent, view) {
     this.view = view;
     this.box = make("div", "curve", parent);
-    this.title = make("div", "heading", this.box);
+    const bar = make("div", "bar", this.box);
+    this.title = make("span", "heading", bar);
+    view.saver(bar, "lens-curve-png", () => this.part());
     this.canvas = make("canvas", "", this.box);
     this.canvas.dataset.testid = "lens-curve";
     this.canvas.setAttribute("role", "img");
@@ -77,6 +79,11 @@ class RankPlot {
     brush.beginPath();
     brush.arc(this.x(layer), this.y(ranks[layer]), 5, 0, 7);
     brush.stroke();
+  }
+
+  part() {
+    const { header } = this.view;
+    return { canvas: this.canvas, title: this.title.textContent, name: `rank-after-${header.cell[1]}` };
   }
 
   hover(event) {

@@ -171,6 +171,24 @@ class View {
     });
   }
 
+  // A button that saves one picture; `part` tells what it is of: canvas, title, legend, name.
+  saver(parent, testid, part) {
+    const button = make("button", "save", parent, "PNG");
+    button.type = "button";
+    button.title = "Save this picture as a PNG, at twice its size";
+    button.dataset.testid = testid;
+    this.listen(button, "click", () => {
+      Object.assign(this, { ratio: 2, whole: true }); // drawn anew, with what a page scrolls away
+      this.layout();
+      this.paint();
+      const { name, ...told } = part();
+      const picture = framed(this, told);
+      this.whole = false;
+      this.relayout();
+      saved(picture, `${this.header.file}-${name}`);
+    });
+  }
+
   destroy() {
     cancelAnimationFrame(this.frame);
     this.off.abort();

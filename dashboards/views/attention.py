@@ -1,11 +1,20 @@
 """Attention: find the head (layer x head grid), then look (the zoomed pattern)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
-from dashboards import prompts, state
+from dashboards import exports, prompts, state
+from dashboards.attention_export import attention_export
 from dashboards.attention_view import KINDS, SHOWN, AttentionView, attention_view
 from dashboards.components import attention_canvas
+from dashboards.weights_box import weights_box
 from workbench.sites import Head
+
+if TYPE_CHECKING:  # torch must not load before it is needed
+    from workbench.models import Model
 
 CAP = 256  # tokens: 270 heads of 256 x 256 are 70 MB of patterns
 SCORE_NAMES = ("induction", "previous token", "duplicate token", "first token", "self", "entropy")
@@ -33,11 +42,21 @@ def page() -> None:
         view = attention_view(
             model, state.store(), asked, str(kind), other, bos=question.with_bos, chat=question.chat
         )
-    _canvas(view, str(score), str(shown), f"{choice}; {asked.about}")
+    taken_off = question.tokenized(other) if other.strip() else None
+    made = asked.made("attention", choice)
+    _canvas(model, choice, view, str(score), str(shown), made, taken_off)
 
 
 @st.fragment
-def _canvas(view: AttentionView, score: str, shown: str, about: str) -> None:
+def _canvas(
+    model: Model,
+    choice: state.Choice,
+    view: AttentionView,
+    score: str,
+    shown: str,
+    made: exports.Made,
+    taken_off: str | None,
+) -> None:
     """Only this part runs again when a head is clicked."""
     asked = st.query_params.get("head")
     head = state.or_default(lambda: view.head(asked, score), lambda: view.head(None, score))
@@ -54,10 +73,14 @@ def _canvas(view: AttentionView, score: str, shown: str, about: str) -> None:
         title=view.title(head, shown),
         signed=view.signed,
         limit=view.limit,
+        about=made.note,
+        file=exports.slug(made.file),
         key="attention_canvas",
         on_lock=lambda place: st.query_params.update({"head": str(Head(*place))}),
     )
     st.caption(
-        f"{view.note}. {about}; {len(view.labels)} tokens, {layers} x {heads} heads. "
+        f"{view.note}. {made.about}; {len(view.labels)} tokens, {layers} x {heads} heads. "
         "The address of this page is its permalink."
     )
+    exports.offer(attention_export(view, made, head, score, shown, taken_off))
+    weights_box(model, head, choice)

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from dashboards import prompts, state
+from dashboards import exports, prompts, state
 from dashboards.components import lens_canvas
+from dashboards.lens_export import lens_export
 from dashboards.lens_view import VALUES, LensView, cell_of, lens_view
 
 CAP = 96  # positions: every one costs an unembedding at each layer
@@ -29,16 +30,18 @@ def page() -> None:
     asked = prompts.ask(model, question, cap=CAP)
     with state.plain_errors(), st.spinner("Reading every layer …", show_time=True):
         view = lens_view(model, state.store(), asked)
-    _canvas(view, str(value), followed, f"{choice}; {asked.about}")
+    _canvas(view, str(value), followed, asked.made("lens", choice))
 
 
 @st.fragment
-def _canvas(view: LensView, value: str, followed: str, about: str) -> None:
+def _canvas(view: LensView, value: str, followed: str, made: exports.Made) -> None:
     """Only this part runs again when a cell is clicked."""
     shape = view.values[value].shape
     asked = st.query_params.get("cell")
     cell = state.or_default(lambda: cell_of(asked, shape), lambda: cell_of(None, shape))
-    curve = state.or_default(lambda: view.curve(cell, followed), lambda: view.curve(cell, ""))
+    curve = state.or_default(lambda: view.curve(cell, followed), lambda: None)
+    if curve is None:
+        curve, followed = view.curve(cell, ""), ""
     lens_canvas(
         tokens=view.labels,
         layers=view.layers,
@@ -50,11 +53,14 @@ def _canvas(view: LensView, value: str, followed: str, about: str) -> None:
         value_limits=view.limits(value),
         cell=cell,
         curve=curve,
+        about=made.note,
+        file=exports.slug(made.file),
         key="lens_canvas",
         on_select=lambda place: st.query_params.update({"cell": f"{place[0]}.{place[1]}"}),
     )
     st.caption(
-        f"{view.note}. {about}; {shape[1]} tokens, {shape[0]} rows (embedding and "
+        f"{view.note}. {made.about}; {shape[1]} tokens, {shape[0]} rows (embedding and "
         f"{shape[0] - 1} layers), final norm and unembedding applied to each. "
         "The address of this page is its permalink."
     )
+    exports.offer(lens_export(view, made, value, cell, curve, followed))

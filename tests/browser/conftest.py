@@ -5,13 +5,15 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from benchmarks import browser as plumbing
 from benchmarks.browser import Dashboard, Seen
 
 BY_HAND = "induction-by-hand"
 PATIENCE = 60_000  # ms; the first picture waits for torch on busy cores
+
+expect.set_options(timeout=PATIENCE / 2)
 
 # Remembers the words that are painted on any canvas: they are not in the page's own text.
 WORDS = """

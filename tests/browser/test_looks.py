@@ -63,13 +63,19 @@ OVERFLOW = """() => [document.scrollingElement, ...document.querySelectorAll(
 
 
 @pytest.mark.parametrize("width", [640, 1280])
-@pytest.mark.parametrize("page", ["", *CANVASES])
+@pytest.mark.parametrize("page", ["", *CANVASES, "attribution"])
 def test_nothing_hangs_over_the_side(new_user: NewUser, page: str, width: int) -> None:
     """640 is what 1280 becomes at a zoom of 200 %."""
     user = new_user(viewport={"width": width, "height": 800})
-    user.open(page, model=BY_HAND, prompt="a b c d e f g h i j k l m n o p a b c d e f g h")
-    if page:
+    prompt = "a b c d e f g h i j k l m n o p a b c d e f g h"
+    user.open(page, model=BY_HAND, prompt=prompt, circuits="true")
+    if page in CANVASES:
         user.wait_for_picture()
+    if page in ("attention", "attribution"):
+        user.page.locator(".js-plotly-plot .gtitle").last.wait_for()
+    if page:
+        user.page.get_by_text("Export", exact=True).click()
+        user.page.get_by_test_id("stCode").first.wait_for()
     else:
         user.page.get_by_text("What is ready").wait_for()
     assert max(user.page.evaluate(OVERFLOW)) <= 0

@@ -46,6 +46,19 @@ def test_a_prompt_with_html_is_text(user: User, html_folder: Path, page: str) ->
     assert user.page.evaluate("performance.getEntriesByName(location.origin + '/x').length") == 0
 
 
+@pytest.mark.parametrize("page", ["attribution", "attention"])
+def test_charts_and_tables_of_html_are_text(user: User, html_folder: Path, page: str) -> None:
+    asked = {"answer": BOLD, "wrong": IMAGE, "part": "L1H1", "circuits": "true"}
+    user.open(page, model=str(html_folder), prompt=f"{IMAGE}{BOLD}{IMAGE}", **asked)
+    user.page.locator(".js-plotly-plot .gtitle").last.wait_for()
+    user.page.get_by_text("Export", exact=True).click()
+    expect(user.page.get_by_test_id("stCode").first).to_contain_text("<img src=x onerror")
+    if page == "attribution":
+        expect(user.page.locator(".xtick").filter(has_text="<b>the</b>")).to_be_visible()
+    assert user.page.locator("img[src=x], .js-plotly-plot b").count() == 0
+    assert user.page.evaluate("performance.getEntriesByName(location.origin + '/x').length") == 0
+
+
 @pytest.mark.parametrize("name", ["score", "model"])
 def test_an_address_with_markdown_is_text(user: User, name: str) -> None:
     """Or a link could have the page fetch a picture from anywhere."""

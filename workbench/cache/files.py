@@ -10,7 +10,8 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
@@ -34,14 +35,18 @@ class DamagedError(InputError):
     """An entry that cannot be trusted; the message names the file and the field."""
 
 
-def replace(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a small file whole: beside, fsynced, renamed."""
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def write(path: Path, key: Key, tensor: Tensor, ids: list[int], device: str) -> int:
@@ -61,20 +66,30 @@ def write(path: Path, key: Key, tensor: Tensor, ids: list[int], device: str) -> 
         "checksum": _checksum(tensor, written, about),
     }
     beside = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    with writable(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({TENSOR: tensor}, beside, metadata=metadata)
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
+            n_bytes = beside.stat().st_size
+            beside.replace(path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
+    return n_bytes
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Say in one sentence what a full, read-only or broken disk refused."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({TENSOR: tensor}, beside, metadata=metadata)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        n_bytes = beside.stat().st_size
-        beside.replace(path)
+        yield
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise InputError(
             f"the store cannot write {path} ({error.strerror or error}); "
             "free some space or give another folder with --store"
         ) from error
-    return n_bytes
 
 
 @cache
@@ -83,16 +98,21 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("lensbench", "torch", "transformer-lens")}
 
 
+def sync_folder(folder: Path) -> None:
+    """Put the names in `folder` on the disk, as fsync puts a file's bytes."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def read(path: Path, expected: Key | None) -> tuple[Tensor, Key]:
     with opened(path) as file:
         metadata = file.metadata()
         key, _ = header(path, metadata)
-        if expected is not None and key != expected:
-            told = "; ".join(
-                f"field {name}: expected {getattr(expected, name)}, found {getattr(key, name)}"
-                for name in key.differences(expected)
-            )
-            raise DamagedError(f"{path} holds another activation: {told}")
+        if expected is not None:
+            check_key(path, key, expected)
         if expected is None and path.stem != key.digest:
             raise DamagedError(f"{path}: field key: belongs under the name {key.digest}")
         try:
@@ -125,19 +145,39 @@ def opened(path: Path):
 
 def header(path: Path, metadata: Mapping[str, str] | None) -> tuple[Key, dict[str, Any]]:
     """The key and the record of a file, after its format and its fields were checked."""
-    metadata = metadata or {}
-    for name in ("format", "key", "made", "checksum"):
-        if name not in metadata:
+    words = checked_words(path, metadata, ("key", "made", "checksum"))
+    return parsed_key(path, words["key"]), json.loads(words["made"])
+
+
+def checked_words(path: Path, words: Mapping[str, Any] | None, fields: Sequence[str]) -> Mapping:
+    """`words` of a file's header or manifest, after its format and its fields were checked."""
+    words = words or {}
+    for name in ("format", *fields):
+        if name not in words:
             raise DamagedError(f"{path}: field {name}: expected in the header, found none")
-    if metadata["format"] != str(FORMAT):
+    if str(words["format"]) != str(FORMAT):
         raise DamagedError(
-            f"{path}: field format: expected {FORMAT}, found {metadata['format']}; "
+            f"{path}: field format: expected {FORMAT}, found {words['format']}; "
             "another version of lensbench wrote it"
         )
+    return words
+
+
+def parsed_key(path: Path, text: str) -> Key:
     try:
-        return Key(**json.loads(metadata["key"])), json.loads(metadata["made"])
+        return Key(**json.loads(text))
     except (ValueError, TypeError) as error:
         raise DamagedError(f"{path}: field key: cannot be read ({error})") from error
+
+
+def check_key(path: Path, found: Key, expected: Key) -> None:
+    """`DamagedError` with each field in which the key of a file is not the one expected."""
+    if found != expected:
+        told = "; ".join(
+            f"field {name}: expected {getattr(expected, name)}, found {getattr(found, name)}"
+            for name in found.differences(expected)
+        )
+        raise DamagedError(f"{path} holds another activation: {told}")
 
 
 def _checksum(tensor: Tensor, key: str, made: str) -> str:

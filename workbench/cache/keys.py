@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 
+from workbench.corpus import Corpus
 from workbench.models import Identity, Model, digest
 from workbench.sites import Site
 
 
 @dataclass(frozen=True)
 class Key:
-    """One prompt's activation at one whole site of one model, as one dtype.
+    """Activations at one whole site of one model, as one dtype, of one prompt or of a corpus.
 
-    Device and library versions are not part of it: they are recorded beside the data.
+    `tokens` is the digest of the unpadded prompt's ids, or the corpus' own. Device and library
+    versions are not part of the key: they are recorded beside a prompt's data.
     """
 
     config: str
@@ -50,6 +52,12 @@ def keys_of(
         for row, tokens in enumerate(digests)
         for site in sites
     }
+
+
+def corpus_keys(model: Model, corpus: Corpus, sites: Sequence[Site], dtype: str) -> dict[Site, Key]:
+    """The keys of a corpus at many whole sites."""
+    identity = model.identity
+    return {site: _key(identity, corpus.digest, site, dtype) for site in sites}
 
 
 def tokens_digest(ids: Sequence[int]) -> str:

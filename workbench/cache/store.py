@@ -1,8 +1,9 @@
 """Activations kept under their keys: a memory tier over a folder of safetensors files.
 
-One file holds one key's tensor, with the key written out in full beside it. Files come to be
-whole (written beside, fsynced, renamed) and are checked when read; whatever does not hold is
-an error that names file and field. Several processes may share a folder.
+A prompt's activations at one site are one file (`captures/`), a corpus' one folder of shards
+(`harvests/`); both carry their key in full. Files come to be whole (written beside, fsynced,
+renamed) and are checked when read; whatever does not hold is an error that names file and
+field. Several processes may share a store.
 """
 
 import json
@@ -18,8 +19,20 @@ from typing import Any
 
 from torch import Tensor
 
-from workbench.cache.files import FORMAT, TENSOR, DamagedError, header, opened, read, replace, write
+from workbench.cache.eviction import Freed, captures, evict, harvests
+from workbench.cache.files import (
+    FORMAT,
+    TENSOR,
+    DamagedError,
+    header,
+    opened,
+    read,
+    write,
+    write_whole,
+)
 from workbench.cache.keys import Key
+from workbench.cache.locks import lock_folder
+from workbench.cache.manifest import damage, read_manifest
 from workbench.errors import InputError
 from workbench.home import home
 
@@ -29,13 +42,21 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class Entry:
-    """One stored activation, as listed."""
+    """One prompt's activation (a file) or one corpus' (a folder), as listed.
+
+    `made` is the record of a file; of a harvest the model's and corpus' names, their `n_ctx`, and
+    how many of its `shards` are `missing`.
+    """
 
     path: Path
     key: Key
     shape: tuple[int, ...]
     n_bytes: int
     made: Mapping[str, Any]
+
+    @property
+    def is_harvest(self) -> bool:
+        return "shards" in self.made
 
 
 class Store:
@@ -66,7 +87,8 @@ class Store:
         path = self.path(key)
         try:
             tensor, _ = read(path, key)
-            os.utime(path)  # the age that eviction goes by
+            with suppress(OSError):  # on a read-only disk, or another user's file
+                os.utime(path)  # the age that eviction goes by
         except FileNotFoundError:  # never was, or another process evicts it just now
             return None
         self._remember(key, tensor)
@@ -88,52 +110,74 @@ class Store:
         """Where the entry of `key` lies, or would."""
         return self.folder / "captures" / key.digest[:2] / f"{key.digest}.safetensors"
 
+    def harvest_folder(self, key: Key) -> Path:
+        """Where the harvest of `key` lies, or would."""
+        return self.folder / "harvests" / key.digest
+
     def entries(self) -> Iterator[Entry]:
         """All entries; `DamagedError` at the first whose header cannot be read."""
-        for _, n_bytes, path in self._files():
+        for item in sorted(harvests(self.folder), key=lambda item: item.path):
+            if (manifest := read_manifest(item.path)) is not None:
+                made = {
+                    **manifest.about,
+                    "shards": manifest.n_shards,
+                    "missing": len(manifest.missing(item.path)),
+                }
+                yield Entry(item.path, manifest.key, manifest.shape, item.n_bytes, made)
+        for item in sorted(captures(self.folder), key=lambda item: item.path):
             try:
-                with opened(path) as file:
-                    key, made = header(path, file.metadata())
+                with opened(item.path) as file:
+                    key, made = header(item.path, file.metadata())
                     shape = tuple(file.get_slice(TENSOR).get_shape())
             except FileNotFoundError:  # evicted meanwhile
                 continue
-            yield Entry(path, key, shape, n_bytes, made)
+            yield Entry(item.path, key, shape, item.n_bytes, made)
 
     def verify(self) -> list[DamagedError]:
-        """Read every entry against its checksum; returns what is wrong."""
+        """Read everything against its checksums; returns what is wrong, entry by entry.
+
+        A harvest that was not finished is not damaged: what is there of it is checked.
+        """
         faults = []
-        for _, _, path in self._files():
+        for item in captures(self.folder):
             try:
-                read(path, None)
+                read(item.path, None)
             except DamagedError as error:
                 faults.append(error)
             except FileNotFoundError:  # evicted meanwhile
                 continue
+        for item in harvests(self.folder):
+            with suppress(FileNotFoundError):
+                held = lock_folder(item.path, shared=True)
+                assert held is not None
+                with held:
+                    fault = damage(item.path)
+                if fault is not None:
+                    faults.append(fault)
         return faults
 
     def size(self) -> tuple[int, int]:
         """Number of entries and their bytes on disk."""
-        sizes = [n_bytes for _, n_bytes, _ in self._files()]
-        return len(sizes), sum(sizes)
+        items = [*captures(self.folder), *harvests(self.folder)]
+        return len(items), sum(item.n_bytes for item in items)
 
-    def clear(self) -> int:
-        """Forget everything; returns the bytes freed on disk."""
-        _, freed = self.size()
+    def prune(self, limit: int) -> Freed:
+        """Remove what was used longest ago until at most `limit` bytes are left.
+
+        A harvest that a process reads or writes stays, and is named in what is returned.
+        """
+        with self._lock:
+            self._disk_bytes = None
+        return evict(self.folder, limit)
+
+    def clear(self) -> Freed:
+        """Forget everything but the harvests that are in use."""
         with self._lock:
             self._tier.clear()
             self._tier_bytes = 0
-            self._disk_bytes = None
-        shutil.rmtree(self.folder / "captures", ignore_errors=True)
+        freed = self.prune(-1)
+        shutil.rmtree(self.folder / "captures", ignore_errors=True)  # leftovers of killed writers
         return freed
-
-    def _files(self) -> list[tuple[float, int, Path]]:
-        """Time of last use, size and path of each entry; other processes may evict meanwhile."""
-        found = []
-        for path in sorted((self.folder / "captures").glob("*/*.safetensors")):
-            with suppress(FileNotFoundError):
-                about = path.stat()
-                found.append((about.st_mtime, about.st_size, path))
-        return found
 
     def _remember(self, key: Key, tensor: Tensor) -> None:
         n_bytes = tensor.nbytes
@@ -148,22 +192,13 @@ class Store:
                 self._tier_bytes -= old.nbytes
 
     def _evict(self, keep: Path) -> None:
-        """Delete the files used longest ago until the folder is under its limit."""
+        """Remove what was used longest ago until the folder is under its limit."""
         with self._lock:
             if self._disk_bytes is None:
                 self._disk_bytes = self.size()[1]
-            if self._disk_bytes <= self.limit:
-                return
-            # Another process may evict as well: count anew, and let a file be gone already.
-            aged = sorted(self._files())
-            total = sum(size for _, size, _ in aged)
-            for _, size, path in aged:
-                if total <= self.limit:
-                    break
-                if path != keep:
-                    path.unlink(missing_ok=True)
-                    total -= size
-            self._disk_bytes = total
+            if self._disk_bytes > self.limit:
+                # Another process may evict as well: counted anew.
+                self._disk_bytes = evict(self.folder, self.limit, keep).left
 
 
 def _claim(folder: Path) -> None:
@@ -177,7 +212,7 @@ def _claim(folder: Path) -> None:
                     f"{folder} holds files that are not a store's (no {MARKER}); "
                     "give an empty folder with --store"
                 )
-            replace(marker, json.dumps({"format": FORMAT}).encode())
+            write_whole(marker, json.dumps({"format": FORMAT}).encode())
         found = json.loads(marker.read_text(encoding="utf-8")).get("format")
     except InputError:
         raise

@@ -27,6 +27,11 @@ def configure(parser: ArgumentParser) -> None:
         metavar="N",
         help="instead of a prompt: N random tokens, repeated once (the induction test)",
     )
+    parser.add_argument(
+        "--corpus", metavar="NAME", help="instead of a prompt: scores averaged over a corpus"
+    )
+    parser.add_argument("--contexts", type=int, default=64, help="contexts with --corpus (64)")
+    parser.add_argument("--n-ctx", type=int, default=128, help="tokens in each of them (128)")
     parser.add_argument("--batch", type=int, default=4, help="sequences with --random (4)")
     parser.add_argument("--seed", type=int, default=0, help="seed of --random (0)")
     options.add_prompt(parser)
@@ -39,8 +44,13 @@ def run(arguments: Namespace) -> int:
     # torch loads here, not for --help
     from workbench import attention, figures
 
-    if (arguments.prompt is None) == (arguments.random is None):
-        raise InputError("give a prompt, or --random N for random tokens repeated, not both")
+    given = (arguments.prompt, arguments.random, arguments.corpus)
+    if sum(value is not None for value in given) != 1:
+        raise InputError(
+            "give one of: a prompt, --random N for random tokens repeated, --corpus NAME"
+        )
+    if arguments.corpus is not None:
+        return _over_a_corpus(arguments)
     if min(1 if arguments.random is None else arguments.random, arguments.batch, arguments.top) < 1:
         raise InputError("--random, --batch and --top take whole numbers from 1")
     head = Head.parse(arguments.head) if arguments.head else None
@@ -91,6 +101,61 @@ def run(arguments: Namespace) -> int:
         )
     files = [arguments.html] if arguments.html else []
     output.record("attention", model, ids.tolist(), arguments, seconds, files)
+    return 0
+
+
+def _over_a_corpus(arguments: Namespace) -> int:
+    from workbench import attention, figures
+    from workbench.corpus import open_corpus
+
+    if arguments.head or arguments.chat:
+        raise InputError("--head and --chat are for a prompt; leave them out with --corpus")
+    if min(arguments.contexts, arguments.batch, arguments.top) < 1:
+        raise InputError("--contexts, --batch and --top take whole numbers from 1")
+    model = options.open_model(arguments)
+    with options.stages() as say:
+        corpus = open_corpus(
+            arguments.corpus, model, n_ctx=arguments.n_ctx, bos=options.bos(arguments), say=say
+        )
+    started = time.perf_counter()
+    with options.bar("contexts") as progress:
+        found = attention.corpus_scores(
+            model, corpus, contexts=arguments.contexts, batch=arguments.batch, progress=progress
+        )
+    seconds = time.perf_counter() - started
+    best = {name: _best(values, arguments.top) for name, values in found.mean.items()}
+    size = f"{found.contexts} x {corpus.n_ctx} tokens of {corpus.name}"
+    note = f"{model.name}, {model.processing}, {size}"
+    if arguments.json:
+        output.dump(
+            {
+                "model": model.name,
+                "fingerprint": model.identity.fingerprint,
+                "corpus": {
+                    "name": corpus.name,
+                    "digest": corpus.digest,
+                    "contexts": found.contexts,
+                },
+                "top": {k: [[str(h), v] for h, v in heads] for k, heads in best.items()},
+                "scores": {name: values.tolist() for name, values in found.mean.items()},
+                "standard_errors": {name: values.tolist() for name, values in found.error.items()},
+            }
+        )
+    else:
+        rows = [
+            [name, *(f"{h} {v:.2f} ± {found.error[name][h.layer, h.head]:.2f}" for h, v in heads)]
+            for name, heads in best.items()
+        ]
+        output.table(f"top heads: {note}", ["score", *(["head"] * arguments.top)], rows)
+        output.say(f"mean over queries ± standard error over contexts; {seconds:.1f} s")
+    if arguments.html:
+        plots = [
+            figures.head_scores(values.numpy(), name=name, title=f"{name} score: {note}")
+            for name, values in found.mean.items()
+        ]
+        output.write_html(arguments.html, figures.page(plots, title="Attention", note=note))
+    files = [arguments.html] if arguments.html else []
+    output.record("attention over a corpus", model, [], arguments, seconds, files)
     return 0
 
 

@@ -1,54 +1,90 @@
-"""`workbench cache`: what the store holds, whether it is sound, and emptying it."""
+"""`workbench cache`: what the store holds, whether it is sound, and making room in it."""
 
 from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from workbench.commands import options, output
 from workbench.errors import InputError
 from workbench.registry import Command
 
+if TYPE_CHECKING:  # torch must not load for --help
+    from workbench.cache import Entry, Freed
+
 
 def configure(parser: ArgumentParser) -> None:
-    parser.add_argument("action", choices=("list", "info", "verify", "clear"))
+    parser.add_argument("action", choices=("list", "info", "verify", "prune", "clear"))
     parser.add_argument("--yes", action="store_true", help="clear without asking")
     parser.add_argument("--limit", type=int, default=50, help="entries listed (50)")
+    parser.add_argument(
+        "--to",
+        type=float,
+        metavar="GIB",
+        help="prune: remove what was used longest ago until no more is left (--store-limit)",
+    )
     options.add_store(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def run(arguments: Namespace) -> int:
+    actions = {"list": _list, "info": _info, "verify": _verify, "prune": _prune, "clear": _clear}
     store = options.open_store(arguments)  # torch loads here, not for --help
-    return {"list": _list, "info": _info, "verify": _verify, "clear": _clear}[arguments.action](
-        arguments, store
-    )
+    return actions[arguments.action](arguments, store)
 
 
 def _list(arguments: Namespace, store) -> int:
-    rows = [
-        {
-            "site": entry.key.site,
-            "shape": list(entry.shape),
-            "dtype": entry.key.dtype,
-            "processing": entry.key.processing,
-            "weights": entry.key.weights[:8],
-            "tokens": len(entry.made["ids"]),
-            "bytes": entry.n_bytes,
-            "file": entry.path.name,
-        }
-        for entry in store.entries()
-    ]
+    entries = list(store.entries())
     if arguments.json:
-        output.dump(rows)
+        output.dump([_row(entry) for entry in entries])
         return 0
-    shown = rows[: arguments.limit]
-    columns = list(shown[0]) if shown else ["site"]
-    title = f"{store.folder}: {len(rows)} entries" + (
-        f", the first {len(shown)} shown (--limit)" if len(shown) < len(rows) else ""
+    if not entries:
+        output.say(
+            f"{store.folder} is empty; `workbench capture` and `workbench harvest` fill it, "
+            "and so does every view of a prompt"
+        )
+        return 0
+    shown = entries[: arguments.limit]
+    title = f"{store.folder}: {len(entries)} entries" + (
+        f", the first {len(shown)} shown (--limit)" if len(shown) < len(entries) else ""
     )
-    output.table(title, columns, [list(row.values()) for row in shown])
+    columns = ["of", "site", "shape", "dtype", "weights", "MB", "file"]
+    output.table(title, columns, [_cells(entry) for entry in shown])
     return 0
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    made, contexts = entry.made, entry.shape[0]
+    about = {
+        "site": entry.key.site,
+        "shape": list(entry.shape),
+        "dtype": entry.key.dtype,
+        "processing": entry.key.processing,
+        "weights": entry.key.weights[:8],
+        "tokens": contexts * made["n_ctx"] if entry.is_harvest else len(made["ids"]),
+        "bytes": entry.n_bytes,
+        "file": entry.path.name,
+    }
+    names = ("corpus", "shards", "missing")
+    return about | {name: made[name] for name in names if entry.is_harvest}
+
+
+def _cells(entry: Entry) -> list[str]:
+    row = _row(entry)
+    whole = f", {row['missing']} of {row['shards']} shards missing" if row.get("missing") else ""
+    return [
+        f"{Path(row['corpus']).name}{whole}"
+        if entry.is_harvest
+        else f"prompt of {row['tokens']} tokens",
+        row["site"],
+        "x".join(map(str, entry.shape)),
+        row["dtype"],
+        f"{row['weights']} {row['processing']}",
+        f"{entry.n_bytes / 1e6:,.2f}",
+        row["file"][:8],
+    ]
 
 
 def _info(arguments: Namespace, store) -> int:
@@ -78,6 +114,14 @@ def _verify(arguments: Namespace, store) -> int:
     return 1 if faults else 0
 
 
+def _prune(arguments: Namespace, store) -> int:
+    to = arguments.store_limit if arguments.to is None else arguments.to
+    if to < 0:
+        raise InputError(f"--to {to:g} is no size; give GiB from 0")
+    _tell(arguments, store.prune(int(to * options.GIB)))
+    return 0
+
+
 def _clear(arguments: Namespace, store) -> int:
     entries, n_bytes = store.size()
     if not arguments.yes:
@@ -86,12 +130,28 @@ def _clear(arguments: Namespace, store) -> int:
         answer = input(f"delete {entries} entries ({n_bytes / 1e6:.1f} MB)? [y/N] ")
         if answer.strip().lower() != "y":
             return 0
-    freed = store.clear()
-    if arguments.json:
-        output.dump({"freed": freed})
-    else:
-        output.say(f"freed {freed / 1e6:.1f} MB")
+    _tell(arguments, store.clear())
     return 0
 
 
-COMMAND = Command("list, check or empty the activation store", configure, run)
+def _tell(arguments: Namespace, freed: Freed) -> None:
+    in_use = [str(path) for path in freed.in_use]
+    if arguments.json:
+        output.dump(
+            {
+                "freed": freed.n_bytes,
+                "entries": freed.entries,
+                "left": freed.left,
+                "in_use": in_use,
+            }
+        )
+        return
+    output.say(
+        f"freed {freed.n_bytes / 1e6:.1f} MB in {freed.entries} entries; "
+        f"{freed.left / 1e6:.1f} MB are left"
+    )
+    for path in in_use:
+        output.say(f"kept {path}: a process reads or writes it")
+
+
+COMMAND = Command("list, check, shrink or empty the activation store", configure, run)

@@ -16,6 +16,8 @@ def fill_padding(
     head_axis = site.kind.head_axis
     if site.head is not None and head_axis is not None and head_axis < axis:
         axis -= 1
+    if tensor.shape[axis] != real.shape[1]:  # logits kept at few columns: none is padding
+        return tensor
     shape = [len(real), *([1] * (tensor.ndim - 1))]
     shape[axis] = real.shape[1]
     return tensor.masked_fill(~real.view(shape), value)

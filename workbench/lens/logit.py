@@ -5,17 +5,25 @@ nostalgebraist 2020; the final norm is applied to every layer's residual.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from workbench import models
 from workbench.cache import Capture, Store, capture
-from workbench.errors import InputError
 from workbench.models import Model
 from workbench.sites import Site
 
 Unembed = Callable[[Float[Tensor, "*batch d_model"]], Float[Tensor, "*batch d_vocab"]]
+
+
+@runtime_checkable
+class ByRow(Protocol):
+    """One unembedding for each row of the lens; -1 is the last: a `TunedLens`, or a list."""
+
+    def __getitem__(self, row: int, /) -> Unembed: ...
 
 
 @dataclass(frozen=True)
@@ -38,13 +46,18 @@ class Lens:
     @property
     def layers(self) -> list[str]:
         """Row labels: `embed`, `L0`, `L1`, ..."""
-        return ["embed", *(f"L{layer}" for layer in range(len(self.entropy) - 1))]
+        return row_labels(len(self.entropy))
+
+
+def row_labels(n_rows: int) -> list[str]:
+    """What the rows of a lens are called: `embed`, `L0`, `L1`, ..."""
+    return ["embed", *(f"L{layer}" for layer in range(n_rows - 1))]
 
 
 @torch.no_grad()
 def lens(
     resid: Float[Tensor, "layer pos d_model"],
-    unembed: Unembed,
+    unembed: Unembed | ByRow,
     *,
     traced: int | None = None,
     k: int = 10,
@@ -52,17 +65,18 @@ def lens(
 ) -> Lens:
     """Read every layer's residual through `unembed`, one layer at a time.
 
-    `traced` is the token whose rank and probability are followed; by default, at each
+    `unembed` is the model's own for every row (the logit lens), or one for each row (a tuned
+    lens). `traced` is the token whose rank and probability are followed; by default, at each
     position, the model's final top-1.
     """
-    final = unembed(resid[-1]).float().log_softmax(-1)
+    final = _of_row(unembed, -1)(resid[-1]).float().log_softmax(-1)
     followed = final.argmax(-1)
     if traced is not None:
         followed = torch.full_like(followed, traced)
     k = min(k, final.shape[-1])
     rows = []
-    for layer in progress(resid):
-        log_probs = unembed(layer).float().log_softmax(-1)
+    for row, layer in enumerate(progress(resid)):
+        log_probs = _of_row(unembed, row)(layer).float().log_softmax(-1)
         probs = log_probs.exp()
         top = probs.topk(k, dim=-1)
         rows.append(
@@ -70,7 +84,7 @@ def lens(
                 top.indices,
                 top.values,
                 torch.special.entr(probs).sum(-1),
-                (final.exp() * (final - log_probs)).sum(-1).clamp_min(0),
+                kl_divergence(final, log_probs),
                 *_fate(log_probs, followed),
             )
         )
@@ -89,10 +103,25 @@ class Fate:
 
 
 @torch.no_grad()
-def follow(resid: Float[Tensor, "layer d_model"], unembed: Unembed, token: int) -> Fate:
+def follow(resid: Float[Tensor, "layer d_model"], unembed: Unembed | ByRow, token: int) -> Fate:
     """Rank and probability of `token` through the layers at one position."""
-    log_probs = unembed(resid).float().log_softmax(-1)
+    if callable(unembed):
+        logits = unembed(resid)
+    else:
+        logits = torch.cat([unembed[row](one[None]) for row, one in enumerate(resid)])
+    log_probs = logits.float().log_softmax(-1)
     return Fate(*_fate(log_probs, torch.full_like(log_probs[:, 0], token, dtype=torch.long)))
+
+
+def kl_divergence(
+    final: Float[Tensor, "*batch d_vocab"], log_probs: Float[Tensor, "*batch d_vocab"]
+) -> Float[Tensor, "*batch"]:
+    """KL(final || layer) in nats, from log-probabilities."""
+    return (final.exp() * (final - log_probs)).sum(-1).clamp_min(0)
+
+
+def _of_row(unembed: Unembed | ByRow, row: int) -> Unembed:
+    return unembed if callable(unembed) else unembed[row]
 
 
 def _fate(
@@ -103,23 +132,21 @@ def _fate(
     return (log_probs > own).sum(-1), own[:, 0].exp()
 
 
+def stream_sites(model: Model) -> list[Site]:
+    """The residual stream, one site for each row: into the first block, out of every block."""
+    n_layers = model.architecture.n_layers
+    return [Site("resid_pre", 0), *(Site("resid_post", layer) for layer in range(n_layers))]
+
+
 def residuals(
     model: Model, ids: Int[Tensor, "1 pos"], store: Store | None = None
 ) -> tuple[Float[Tensor, "layer pos d_model"], Capture]:
     """The residual stream of one prompt: into the first block, then out of every block."""
-    n_layers = model.architecture.n_layers
-    sites = [Site("resid_pre", 0), *(Site("resid_post", layer) for layer in range(n_layers))]
+    sites = stream_sites(model)
     taken = capture(model, ids, sites, store)
     return torch.stack([taken[site][0] for site in sites]), taken
 
 
 def token_id(model: Model, text: str) -> int:
     """The id of a text that is a single token; `InputError` shows the tokens if it is not."""
-    ids, _ = model.vocabulary.encode(text)
-    if len(ids) != 1:
-        parts = " ".join(repr(model.vocabulary.string(token)) for token in ids) or "none"
-        raise InputError(
-            f"{text!r} is not a single token but {len(ids)} ({parts}); words inside a sentence "
-            "begin with a space"
-        )
-    return ids[0]
+    return models.token_id(model.vocabulary, text)

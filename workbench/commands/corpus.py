@@ -1,0 +1,165 @@
+"""`workbench corpus`: which texts can be read and are packed, fetching one, what one holds."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from workbench.commands import options, output
+from workbench.errors import InputError
+from workbench.registry import Command
+
+if TYPE_CHECKING:  # torch must not load for --help
+    from workbench.corpus import Corpus
+    from workbench.models import Model
+
+SHOWN = 16  # tokens of the first context
+
+
+def configure(parser: ArgumentParser) -> None:
+    parser.add_argument("action", choices=("list", "info", "pull"))
+    parser.add_argument("name", nargs="?", help="built-in name, file, folder or Hub data set")
+    add_corpus(parser)
+    options.add_model(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
+def add_corpus(parser: ArgumentParser) -> None:
+    """--n-ctx and what else decides how a corpus is packed."""
+    group = parser.add_argument_group("corpus")
+    group.add_argument("--n-ctx", type=int, default=128, help="tokens in a context (128)")
+    group.add_argument(
+        "--bos",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="BOS in front of contexts and documents (auto: where the vocabulary has one)",
+    )
+    group.add_argument("--max-tokens", type=int, metavar="N", help="pack no more than N tokens")
+    group.add_argument("--text", metavar="FIELD", help="field with the text (text)")
+    group.add_argument("--split", help="split of a data set (train)")
+    group.add_argument("--subset", help="subset of a data set that has several")
+
+
+def run(arguments: Namespace) -> int:
+    if arguments.action == "list":
+        return _list(arguments)
+    if not arguments.name:
+        raise InputError(f"`workbench corpus {arguments.action}` needs a name; see `corpus list`")
+    return {"info": _info, "pull": _pull}[arguments.action](arguments)
+
+
+def open_corpus(arguments: Namespace, name: str, model: Model) -> Corpus:
+    """The corpus that the arguments name, with a bar on stderr while it is packed."""
+    from workbench import corpus  # torch loads here, not for --help
+
+    with _bar() as (say, progress):
+        return corpus.open_corpus(
+            name,
+            model,
+            n_ctx=arguments.n_ctx,
+            bos=options.bos(arguments),
+            text=arguments.text,
+            split=arguments.split,
+            subset=arguments.subset,
+            max_tokens=arguments.max_tokens,
+            say=say,
+            progress=progress,
+        )
+
+
+def _list(arguments: Namespace) -> int:
+    from workbench import corpus  # torch loads here, not for --help
+
+    built_in = [
+        {
+            "name": name,
+            "ready": corpus.corpus_folder(name).is_dir(),
+            "what": about.about,
+            "licence": about.licence,
+        }
+        for name, about in corpus.built_ins().items()
+    ]
+    packed = [
+        {
+            "source": card["about"]["source"],
+            "vocabulary of": card["about"]["vocabulary_of"],
+            "n_ctx": card["request"]["n_ctx"],
+            "contexts": card["contexts"],
+            "tokens": card["about"]["tokens"],
+            "BOS": card["about"]["bos"],
+            "MB": round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6, 3),
+            "folder": folder.name,
+        }
+        for folder, card in corpus.cards().items()
+    ]
+    if arguments.json:
+        output.dump({"built_in": built_in, "packed": packed})
+        return 0
+    output.table("built-in corpora", list(built_in[0]), [list(row.values()) for row in built_in])
+    if packed:
+        title = f"packed, in {corpus.packed_folder()}"
+        columns = [column for column in packed[0] if column != "folder"]
+        output.table(title, columns, [[row[column] for column in columns] for row in packed])
+    output.say("Also: a text, .jsonl or .parquet file, a folder of .txt files, a Hub data set.")
+    return 0
+
+
+def _info(arguments: Namespace) -> int:
+    from workbench.models import visible
+
+    model = options.open_model(arguments)
+    corpus = open_corpus(arguments, arguments.name, model)
+    begin = [visible(model.vocabulary.string(token)) for token in corpus.ids[0, :SHOWN].tolist()]
+    about = {
+        "name": corpus.name,
+        "digest": corpus.digest,
+        "contexts": len(corpus),
+        "n_ctx": corpus.n_ctx,
+        **corpus.about,
+    }
+    if arguments.json:
+        output.dump({**about, "first_tokens": begin})
+        return 0
+    about["first tokens"] = " | ".join(begin)
+    output.table(corpus.name, ["what", "value"], [[k, v] for k, v in about.items()])
+    return 0
+
+
+def _pull(arguments: Namespace) -> int:
+    from workbench import corpus
+
+    name = arguments.name
+    if name not in corpus.built_ins():
+        raise InputError(
+            f"{name!r} is not a built-in corpus ({', '.join(corpus.built_ins())}); files and Hub "
+            "data sets need no pull: they are read when they are packed"
+        )
+    with options.stages() as say:
+        corpus.source_of(name, say=say)
+    where = str(corpus.corpus_folder(name))
+    if arguments.json:
+        output.dump({"name": name, "where": where})
+    else:
+        output.say(f"{name}: {where}")
+    return 0
+
+
+@contextmanager
+def _bar() -> Iterator[tuple[Callable[[str], None], Callable[[float], None]]]:
+    """A bar on stderr: what hears the stages, and what hears the share that is done."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(file=sys.stderr)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("corpus", total=1.0)
+        yield (
+            lambda stage: bar.update(task, description=stage),
+            lambda share: bar.update(task, completed=share),
+        )
+
+
+COMMAND = Command("list, fetch or describe corpora", configure, run)
