@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from tests.test_harvest import Rows, files
 from tests.test_stream import corpus
@@ -16,6 +17,7 @@ from workbench.__main__ import main
 from workbench.cache import Budget, Store, budget, carried_out, planned, predict, resources
 from workbench.cache.locks import lock_folder
 from workbench.cache.resources import Spent, resident, spending
+from workbench.commands import output
 from workbench.corpus import from_ids
 from workbench.errors import InputError
 from workbench.runs import kept
@@ -196,6 +198,7 @@ def test_a_containers_limit_is_seen(tmp_path, monkeypatch) -> None:
 def command(tmp_path: Path, monkeypatch, capsys):
     """`workbench harvest` of a text by the model by hand, in a home of its own."""
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(output, "console", Console(width=200))
     text = tmp_path / "letters.txt"
     text.write_text("a b c d e f g h " * 40)
     given = ["--model", "induction-by-hand", "--device", "cpu", "--n-ctx", "16"]
@@ -248,10 +251,10 @@ def test_the_outcome_as_json(command, capsys) -> None:
 
 def test_prune(command, capsys, tmp_path) -> None:
     command()
-    half = str(Store(tmp_path / "home" / "store").size()[1] / 2 / 1024**3)
+    less = str((Store(tmp_path / "home" / "store").size()[1] - 1) / 1024**3)
     assert main(["cache", "prune"]) == 0
     assert "freed 0.0 MB in 0 entries" in capsys.readouterr().out
-    assert main(["cache", "prune", "--to", half, "--json"]) == 0
+    assert main(["cache", "prune", "--to", less, "--json"]) == 0
     freed = json.loads(capsys.readouterr().out)
     assert (freed["entries"], freed["in_use"]) == (1, [])
     assert main(["cache", "prune", "--to", "0"]) == 0

@@ -179,7 +179,7 @@ def test_selftest(workbench) -> None:
 
 
 def test_a_claim_that_fails_fails_the_selftest(monkeypatch, capsys) -> None:
-    monkeypatch.setattr("workbench.claims.INDUCTION", Head(0, 0))
+    monkeypatch.setattr("workbench.claims.heads.INDUCTION", Head(0, 0))
     assert main(["selftest"]) == 1
     assert "NO" in capsys.readouterr().out
 

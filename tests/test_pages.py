@@ -329,10 +329,10 @@ def test_a_token_that_is_none_is_a_notice() -> None:
 
 
 def test_the_bars_sum_to_the_logit_difference(
-    tiny: Callable[..., Model], tiny_folder: Callable[[str], Path]
+    family: str, tiny: Callable[..., Model], tiny_folder: Callable[[str], Path]
 ) -> None:
-    text, model = "the tin man", tiny("llama")
-    at = opened("Attribution", model=str(tiny_folder("llama")), prompt=text)
+    text, model = "the tin man", tiny(family)
+    at = opened("Attribution", model=str(tiny_folder(family)), prompt=text)
     logits = run(model, model.tokenize(text).tensor()).logits
     assert logits is not None
     best = logits[0, -1].topk(2)
@@ -413,6 +413,13 @@ def test_a_bad_attribution_address_is_a_notice(address: dict[str, str], notice: 
     assert charts(at)[2]["layout"]["title"]["text"].startswith("L1H2: "), "the default is shown"
 
 
+def test_another_model_has_other_parts(tiny_folder: Callable[[str], Path]) -> None:
+    at = opened("Attribution", model=str(tiny_folder("gpt2")), prompt="a b a", part="L2 MLP")
+    at.session_state["model"] = BY_HAND
+    assert not at.run().exception
+    assert charts(at)[2]["layout"]["title"]["text"].startswith("L1H2: ")
+
+
 def test_a_click_on_a_bar_or_a_head_looks_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The browser's part is in `tests/browser`: here, what is made of the event."""
     from dashboards.views import attribution
@@ -467,6 +474,7 @@ def test_a_head_that_writes_nothing_says_so() -> None:
         ({"head": "L0H4"}, "asks for head L0H4"),
         ({"head": "left one"}, "'left one' should read L5H1"),
         ({"head": "L-1H0"}, "should read L5H1"),
+        ({"circuits": "wide"}, "asks for circuits “wide”"),
     ],
 )
 def test_a_bad_attention_address_is_a_notice(address: dict[str, str], notice: str) -> None:

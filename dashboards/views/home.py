@@ -15,9 +15,10 @@ def page() -> None:
     st.header("lensbench")
     state.picker()
     st.markdown(
-        "Look inside a real language model, on this machine: which heads attend where, "
-        "and what every layer would say next.  \n"
-        "Pick an example, or open **Attention** or **Lens** and type your own prompt."
+        "Look inside a real language model, on this machine: which heads attend where, what every "
+        "layer would say next, and which parts wrote the answer.  \n"
+        "Pick an example, or open **Attention**, **Lens** or **Attribution** and type your own "
+        "prompt."
     )
     ready = state.installed(state.REAL)
     if not ready:

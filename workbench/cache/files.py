@@ -146,7 +146,11 @@ def opened(path: Path):
 def header(path: Path, metadata: Mapping[str, str] | None) -> tuple[Key, dict[str, Any]]:
     """The key and the record of a file, after its format and its fields were checked."""
     words = checked_words(path, metadata, ("key", "made", "checksum"))
-    return parsed_key(path, words["key"]), json.loads(words["made"])
+    key = parsed_key(path, words["key"])
+    try:
+        return key, json.loads(words["made"])
+    except ValueError as error:
+        raise DamagedError(f"{path}: field made: cannot be read ({error})") from error
 
 
 def checked_words(path: Path, words: Mapping[str, Any] | None, fields: Sequence[str]) -> Mapping:

@@ -16,7 +16,7 @@ from workbench.figures.layout import (
     head_axes,
 )
 
-_MOST_TICKS = 40  # that can be read
+_MOST_TICKS = 24  # that can be read
 
 
 def contributions(

@@ -133,10 +133,14 @@ class Model:
         limit = self.architecture.n_ctx
         return tokenize(self.vocabulary, text, limit=limit, bos=bos, chat=chat)
 
-    @torch.no_grad()
-    def unembed(self, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
-        """Final norm and unembedding of a residual stream: what the logit lens reads."""
-        with self.lock:
+    def unembed(
+        self, resid: Float[Tensor, "*batch d_model"], *, grad: bool = False
+    ) -> Float[Tensor, "*batch d_vocab"]:
+        """Final norm and unembedding of a residual stream: what the logit lens reads.
+
+        With `grad`, what comes out can be differentiated.
+        """
+        with self.lock, torch.set_grad_enabled(grad):
             self.fresh_bridge()
             return self.bridge.unembed(self.bridge.ln_final(resid))
 

@@ -1,34 +1,20 @@
-"""Known answers that a user can check on their own machine: `workbench selftest`."""
+"""Known answers about heads: what the analyses must find in the model written by hand."""
 
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from workbench.attention import patterns, repeated_random
 from workbench.attribution import Question, attribute
-from workbench.cache import Store, capture
 from workbench.circuits import COMPOSITIONS, copying_score, eigenvalues, partners
-from workbench.errors import InputError
-from workbench.hooks import Edit, run
+from workbench.claims.outcome import Outcome
+from workbench.hooks import run
 from workbench.lens import lens, residuals
 from workbench.metrics import logit_difference
 from workbench.models import load
 from workbench.models.by_hand import INDUCTION, PREVIOUS_TOKEN
 
 _MODEL = "induction-by-hand"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A claim, checked: where its answer comes from, what was expected and what was found."""
-
-    source: str
-    expected: str
-    found: str
-    holds: bool
 
 
 def induction_by_hand() -> Outcome:
@@ -62,23 +48,6 @@ def lens_ends_at_logits() -> Outcome:
     top = lens(resid, model.unembed).top_ids[-1, :, :1]
     same = torch.equal(logits[0].gather(-1, top)[:, 0], logits[0].amax(-1))
     return Outcome("identity", "difference below 1e-5", f"{off:.1e}", off < 1e-5 and same)
-
-
-def cached_equals_fresh() -> Outcome:
-    """What the store hands back is what the model gives, bit for bit, and it runs once."""
-    model = load(_MODEL)
-    ids = repeated_random(model)
-    with tempfile.TemporaryDirectory() as folder:
-        capture(model, ids, "*.pattern", Store(Path(folder)))
-        again = capture(model, ids, "*.pattern", Store(Path(folder)))
-    fresh = capture(model, ids, "*.pattern")
-    equal = all(torch.equal(again[site], fresh[site]) for site in fresh.activations)
-    return Outcome(
-        "identity",
-        "equal, nothing run twice",
-        f"{'equal' if equal else 'different'}, {again.asked - again.cached} run twice",
-        equal and again.whole,
-    )
 
 
 def attribution_adds_up() -> Outcome:
@@ -117,21 +86,3 @@ def circuits_by_hand() -> Outcome:
 
 def _scores(by_kind: Mapping[str, float]) -> str:
     return ", ".join(f"{kind} {score:.3f}" for kind, score in by_kind.items())
-
-
-def typos_are_refused() -> Outcome:
-    """A site that does not exist is an error in a read and in an edit."""
-    model = load(_MODEL)
-    ids = repeated_random(model, batch=1)
-    refused = 0
-    for read, edit in (
-        ("1.patern", ()),
-        (["0.z", "*.mlp_ouput"], ()),
-        ((), Edit("1.zz", lambda z: z)),
-        ((), Edit("L0H9.z", lambda z: z)),
-    ):
-        try:
-            run(model, ids, read=read, edit=edit)
-        except InputError:
-            refused += 1
-    return Outcome("loud by design", "4 of 4 refused", f"{refused} of 4 refused", refused == 4)
