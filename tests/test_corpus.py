@@ -258,6 +258,18 @@ def test_from_ids() -> None:
         from_ids("game", np.zeros((0, 3), dtype=int))
 
 
+def test_a_part_is_a_corpus_of_its_own() -> None:
+    corpus = corpus_of(5)
+    part = corpus.part(1, 4)
+    assert part.ids.tolist() == corpus.ids[1:4].tolist()
+    assert part.documents.tolist() == corpus.documents[1:4].tolist()
+    assert len({corpus.digest, part.digest, corpus.part(0, 3).digest}) == 3
+    assert part.about["part of"] == corpus.digest
+    for first, end in ((-1, 2), (3, 3), (4, 2), (0, 6)):
+        with pytest.raises(InputError, match="are not a part of numbers, which has 5"):
+            corpus.part(first, end)
+
+
 # On disk
 
 

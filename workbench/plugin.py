@@ -7,6 +7,7 @@ PLUGIN = Plugin(
     commands={
         "attention": "workbench.commands.attention:COMMAND",
         "lens": "workbench.commands.lens:COMMAND",
+        "tune": "workbench.commands.tune:COMMAND",
         "attribution": "workbench.commands.attribution:COMMAND",
         "weights": "workbench.commands.weights:COMMAND",
         "generate": "workbench.commands.generate:COMMAND",

@@ -6,4 +6,4 @@ import pytest
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "killed_round" in metafunc.fixturenames:
         rounds = metafunc.config.getoption("--fault-rounds")
-        metafunc.parametrize("killed_round", range(rounds))
+        metafunc.parametrize("killed_round", range(int(rounds or 0)))

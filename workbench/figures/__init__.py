@@ -6,7 +6,7 @@ from workbench.figures.attention import head_scores, pattern
 from workbench.figures.attribution import contributions, head_shares, shares
 from workbench.figures.circuits import eigenvalues, grid
 from workbench.figures.layout import DIVERGING, SEQUENTIAL
-from workbench.figures.lens import lens, ranks
+from workbench.figures.lens import divergence, lens, ranks
 from workbench.figures.page import page
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "SEQUENTIAL",
     "Figure",
     "contributions",
+    "divergence",
     "eigenvalues",
     "grid",
     "head_scores",

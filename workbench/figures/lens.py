@@ -1,12 +1,20 @@
-"""The logit lens."""
+"""The logit lens, and the tuned one beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from workbench.figures.layout import MONO, SEQUENTIAL, check_labels, escaped, frame, token_axis
+from workbench.figures.layout import (
+    CATEGORIES,
+    MONO,
+    SEQUENTIAL,
+    check_labels,
+    escaped,
+    frame,
+    token_axis,
+)
 
 
 def lens(
@@ -64,3 +72,39 @@ def ranks(
     figure.update_xaxes(title_text="after layer", ticktext=list(layers), tickmode="array")
     figure.update_xaxes(tickvals=list(range(len(layers))), tickangle=-60)
     return figure.update_yaxes(title_text="rank", type="log", autorange="reversed")
+
+
+def divergence(
+    kl: Mapping[str, Float[np.ndarray, " layer"]],
+    errors: Mapping[str, Float[np.ndarray, " layer"]],
+    *,
+    layers: Sequence[str],
+    title: str,
+) -> go.Figure:
+    """KL to the output by layer, one line for each lens, with 95 % intervals, on a log axis.
+
+    Where it is 0 (the last layer) there is no point: a log axis has no 0.
+    """
+    places = list(range(len(layers)))
+    for name in kl:
+        check_labels(f"KL of the {name}", np.stack([kl[name], errors[name]]), ("", ""), layers)
+    figure = go.Figure(
+        [
+            go.Scatter(
+                name=name,
+                x=places,
+                y=np.where(values > 0, values, np.nan),
+                error_y={"type": "data", "array": 1.96 * errors[name], "thickness": 1, "width": 2},
+                mode="lines+markers",
+                marker_color=colour,
+                hovertemplate="%{y:.3f} nats<extra>%{x}</extra>",
+            )
+            for (name, values), colour in zip(kl.items(), CATEGORIES, strict=False)
+        ]
+    )
+    frame(figure, title, side=440)
+    figure.update_layout(legend={"x": 1, "xanchor": "right", "y": 1, "yanchor": "top"})
+    figure.update_xaxes(
+        title_text="after layer", tickvals=places, ticktext=list(layers), tickangle=-60
+    )
+    return figure.update_yaxes(title_text="KL(final || lens), nats", type="log")

@@ -1,5 +1,6 @@
-"""Lenses: what each layer's residual stream would predict, read as it is or by trained translators."""
+"""Lenses: what each layer would predict, read as it is or through trained translators."""
 
+from workbench.lens.comparison import Comparison, compare, settled, standard_error
 from workbench.lens.logit import (
     ByRow,
     Fate,
@@ -10,5 +11,33 @@ from workbench.lens.logit import (
     residuals,
     token_id,
 )
+from workbench.lens.rows import Parts, divided
+from workbench.lens.saved import default_name, lens_folder, load_lens, save_lens
+from workbench.lens.training import Recipe, Step, train
+from workbench.lens.tuned import TunedLens, untrained
 
-__all__ = ["ByRow", "Fate", "Lens", "Unembed", "follow", "lens", "residuals", "token_id"]
+__all__ = [
+    "ByRow",
+    "Comparison",
+    "Fate",
+    "Lens",
+    "Parts",
+    "Recipe",
+    "Step",
+    "TunedLens",
+    "Unembed",
+    "compare",
+    "default_name",
+    "divided",
+    "follow",
+    "lens",
+    "lens_folder",
+    "load_lens",
+    "residuals",
+    "save_lens",
+    "settled",
+    "standard_error",
+    "token_id",
+    "train",
+    "untrained",
+]
