@@ -243,7 +243,8 @@ def test_the_scripts_give_the_numbers_on_the_screen(
         {"model": gpt2, "prompt": quoted, "chat": "true", "shown": "mean over heads"},
         {"model": llama, "prompt": quoted, "weights": "value-weighted", "head": "L2H5"},
         {"model": llama, "prompt": "a b", "weights": "value-weighted", "minus": "b a"},
-        {"model": gpt2, "prompt": "the", "bos": "off", "shown": "max over heads"},
+        {"model": gpt2, "prompt": "the", "bos": "off"},
+        {"model": gpt2, "prompt": "the tin", "shown": "max over heads"},
         {"model": gpt2, "prompt": "the man", "processing": "folded", "dtype": "bfloat16"},
     ]
     lens = [

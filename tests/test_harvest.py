@@ -32,6 +32,7 @@ from workbench.cache import sharing as sharing_module
 from workbench.corpus import from_ids
 from workbench.errors import InputError
 from workbench.models import Model, load
+from workbench.sites import Site
 
 SITES = ["0.resid_post", "1.pattern", "1.z"]
 TEXT = corpus(11)  # in shards of 4: 4, 4 and 3 contexts
@@ -504,6 +505,30 @@ def test_a_write_that_is_cut_short_is_told(tiny, store, monkeypatch) -> None:
             carried_out(plan, budget)
     assert not list(store.folder.rglob("*.part"))
     assert store.verify() == []
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tiny, store, monkeypatch) -> None:
+    """And the name is, before the shard is reported: what a power cut would show."""
+    synced: list[int] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def note(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    def rename(self: Path, target: Path) -> Path:
+        assert synced.pop() == self.stat().st_ino
+        return replace(self, target)
+
+    def check(done: int, _: int) -> None:
+        if done in (4, 8, 11):
+            assert synced.pop() == folder.stat().st_ino
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(Path, "replace", rename)
+    folder = store.harvest_folder(planned(tiny("gpt2"), TEXT, "0.z", store).keys[Site("z", 0)])
+    take(tiny("gpt2"), store, "0.z", progress=check)
+    assert synced.pop() == folder.stat().st_ino, "the manifest"
 
 
 def test_a_read_only_disk_is_told(tiny, store, monkeypatch) -> None:

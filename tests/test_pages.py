@@ -329,10 +329,10 @@ def test_a_token_that_is_none_is_a_notice() -> None:
 
 
 def test_the_bars_sum_to_the_logit_difference(
-    family: str, tiny: Callable[..., Model], tiny_folder: Callable[[str], Path]
+    family: str, processing: str, tiny: Callable[..., Model], tiny_folder: Callable[[str], Path]
 ) -> None:
-    text, model = "the tin man", tiny(family)
-    at = opened("Attribution", model=str(tiny_folder(family)), prompt=text)
+    text, model, folder = "the tin man", tiny(family, processing), str(tiny_folder(family))
+    at = opened("Attribution", model=folder, prompt=text, processing=processing)
     logits = run(model, model.tokenize(text).tensor()).logits
     assert logits is not None
     best = logits[0, -1].topk(2)

@@ -46,9 +46,21 @@ def pixels(user: User, png: bytes) -> dict[str, float]:
     )
 
 
+# How fine the canvas was that a picture was made of: pixels for each CSS pixel.
+FINENESS = """() => {
+  const draw = CanvasRenderingContext2D.prototype.drawImage;
+  window.fineness = [];
+  CanvasRenderingContext2D.prototype.drawImage = function (image, ...place) {
+    if (!this.canvas.isConnected && image.isConnected) window.fineness.push(image.width / place[2]);
+    return draw.call(this, image, ...place);
+  };
+}"""
+
+
 @pytest.mark.parametrize("page", PICTURES)
 def test_pictures_are_saved_at_twice_their_size(user: User, page: str) -> None:
     opened(user, page)
+    user.page.evaluate(FINENESS)
     for testid, part in PICTURES[page].items():
         canvas = user.part(testid)
         before = canvas.evaluate("canvas => canvas.toDataURL()")
@@ -59,6 +71,7 @@ def test_pictures_are_saved_at_twice_their_size(user: User, page: str) -> None:
         assert png.startswith(b"\x89PNG\r\n\x1a\n")
         width, height = struct.unpack(">II", png[16:24])
         assert width >= 2 * shown[0] and height > 2 * shown[1], "title and words around it"
+        assert user.page.evaluate("window.fineness.pop()") == pytest.approx(2, abs=0.01)
         found = pixels(user, png)
         assert (found["width"], found["height"]) == (width, height) and found["colours"] > 20
         assert any(word.startswith(f"{BY_HAND}, raw, float32; ") for word in user.painted())

@@ -27,7 +27,7 @@ def configure(parser: ArgumentParser) -> None:
     group.add_argument("--steps", type=int, help="steps down the KL after least squares (160)")
     group.add_argument("--positions", type=int, help="positions in a step (64)")
     group.add_argument(
-        "--start-tokens", type=int, metavar="N", help="tokens for least squares (32,768)"
+        "--start-tokens", type=int, metavar="N", help="tokens for least squares (65,536)"
     )
     group.add_argument("--learning-rate", type=float, metavar="RATE", help="of Adam (3e-4)")
     group.add_argument("--seed", type=int, help="of all draws (0)")
@@ -38,7 +38,16 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     # torch loads here, not for --help
-    from workbench.lens import Recipe, default_name, divided, lens_folder, save_lens, settled, train
+    from workbench.lens import (
+        Recipe,
+        default_name,
+        divided,
+        lens_folder,
+        save_lens,
+        settled,
+        train,
+        untrained,
+    )
 
     given = {name: getattr(arguments, name) for name in RECIPE}
     recipe = Recipe(**{name: value for name, value in given.items() if value is not None})
@@ -50,12 +59,14 @@ def run(arguments: Namespace) -> int:
     parts = divided(corpus, seed=recipe.seed)
 
     started = time.perf_counter()
+    trained = untrained(model)
     with options.bar("training") as progress:
         for step in train(model, parts.training, recipe):
+            trained = step.lens
             progress(step.done, step.total)
     with options.stages() as say:
         say("comparing with the logit lens on held-out text")
-        lens, held_out = settled(model, step.lens, parts, seed=recipe.seed)
+        lens, held_out = settled(model, trained, parts, seed=recipe.seed)
     seconds = time.perf_counter() - started
     kept = save_lens(
         model, lens, corpus=corpus, recipe=recipe, held_out=held_out, seconds=seconds, name=name

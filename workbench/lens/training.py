@@ -35,7 +35,7 @@ class Recipe:
 
     steps: int = 160
     positions: int = 64
-    start_tokens: int = 32_768
+    start_tokens: int = 65_536
     learning_rate: float = 3e-4
     seed: int = 0
 
