@@ -31,7 +31,9 @@ def configure(parser: ArgumentParser) -> None:
         "--corpus", metavar="NAME", help="instead of a prompt: scores averaged over a corpus"
     )
     parser.add_argument("--contexts", type=int, default=64, help="contexts with --corpus (64)")
-    parser.add_argument("--n-ctx", type=int, default=128, help="tokens in each of them (128)")
+    parser.add_argument(
+        "--n-ctx", type=int, help="tokens in each of them (128, or the model's context if shorter)"
+    )
     parser.add_argument("--batch", type=int, default=4, help="sequences with --random (4)")
     parser.add_argument("--seed", type=int, default=0, help="seed of --random (0)")
     options.add_prompt(parser)

@@ -30,7 +30,9 @@ def configure(parser: ArgumentParser) -> None:
 def add_corpus(parser: ArgumentParser) -> None:
     """--n-ctx and what else decides how a corpus is packed."""
     group = parser.add_argument_group("corpus")
-    group.add_argument("--n-ctx", type=int, default=128, help="tokens in a context (128)")
+    group.add_argument(
+        "--n-ctx", type=int, help="tokens in a context (128, or the model's context if shorter)"
+    )
     group.add_argument(
         "--bos",
         choices=("auto", "on", "off"),

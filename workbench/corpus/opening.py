@@ -17,6 +17,8 @@ from workbench.models import Model, digest
 from workbench.models.loading import quiet
 from workbench.models.tokens import Vocabulary
 
+N_CTX = 128
+
 
 def unseen(share: float) -> None:
     """The listener of those who do not want to see how far packing is."""
@@ -26,7 +28,7 @@ def open_corpus(
     name: str | Path,
     model: Model,
     *,
-    n_ctx: int = 128,
+    n_ctx: int | None = None,
     bos: bool | None = None,
     text: str | None = None,
     split: str | None = None,
@@ -36,6 +38,8 @@ def open_corpus(
     progress: Callable[[float], None] = unseen,
 ) -> Corpus:
     """A corpus in contexts of `n_ctx` tokens of the model's vocabulary.
+
+    By default 128, or the model's context where that is shorter.
 
     `name` is a built-in name, a file (text is one document; .jsonl and .parquet hold one in each
     row's field `text`), a folder of .txt files, a local data set or one on the Hub (`split`,
@@ -52,6 +56,7 @@ def open_corpus(
     name = str(name)
     vocabulary = model.vocabulary
     bos_id = _bos_id(vocabulary, bos)
+    n_ctx = min(N_CTX, model.architecture.n_ctx) if n_ctx is None else n_ctx
     _check_sizes(n_ctx, max_tokens, model)
     source = source_of(name, text=text, split=split, subset=subset, say=say)
     say(f"reading {name}")
