@@ -48,7 +48,9 @@ def attribution_export(
         title=f"Direct logit attribution: {view.about}",
         note=f"{view.sum}. {made.note}",
         tables={
-            "components": lambda: tidy({"share": np.array([*view.parts.values()])}, parts),
+            "components": lambda: tidy(
+                {"share": np.array([*view.parts.values()], np.float32)}, parts
+            ),
             "heads": lambda: tidy({"share": view.heads}, layers, heads),
             str(part): lambda: tidy({"share": inside.values}, inside.columns),
         },
@@ -63,8 +65,8 @@ def _script(view: AttributionView, part: Part) -> tuple[Sequence[str], Sequence[
     if part.mlp:
         look, inside = "neurons", f"neurons(model, asked, {part.layer}, k={NEURONS}).values[0]"
     else:
-        heads = ".sum(0)" if part.head is None else f"[{part.head}]"
-        look, inside = "by_source", f"by_source(model, asked, [{part.layer}])[0, 0]{heads}"
+        heads = "[0, 0].sum(0)" if part.head is None else f"[0, 0, {part.head}]"
+        look, inside = "by_source", f"by_source(model, asked, [{part.layer}]){heads}"
     names = [f"workbench.attribution:{name}" for name in ("Question", "attribute", look)]
     return [*names, "torch:tensor"], [
         f"answer, wrong = tensor([{answer}]), tensor([{wrong}])  # {words[0]!r}, {words[1]!r}",
@@ -73,4 +75,5 @@ def _script(view: AttributionView, part: Part) -> tuple[Sequence[str], Sequence[
         "heads, mlps = found.heads[0], found.mlps[0]  # [layer, head], [layer]",
         f"inside = {inside}",
         TOLD,
+        f'print("{part}:", [round(share, 4) for share in inside.tolist()])',
     ]

@@ -58,12 +58,16 @@ def token_axis(update, tokens: Sequence[str], title: str, **more) -> None:
 
 def head_axes(figure: go.Figure, layers: int, heads: int) -> go.Figure:
     """Layers down, heads across, a line around them: an empty cell is the page's own colour."""
-    line = {"showline": True, "mirror": True, "linecolor": GREY, "showgrid": False}
+    line = {
+        "showline": True,
+        "mirror": True,
+        "linecolor": GREY,
+        "showgrid": False,
+        "zeroline": False,
+    }
     figure.update_xaxes(title_text="head", dtick=1, range=[-0.5, heads - 0.5], **line)
     every = 1 if layers <= 16 else 5
-    return figure.update_yaxes(
-        title_text="layer", dtick=every, range=[layers - 0.5, -0.5], zeroline=False, **line
-    )
+    return figure.update_yaxes(title_text="layer", dtick=every, range=[layers - 0.5, -0.5], **line)
 
 
 def grey_where_undefined(figure: go.Figure, values: np.ndarray, **how) -> None:

@@ -36,9 +36,9 @@ class Comparison:
         return self.tuned - self.logit
 
     @property
-    def worse(self) -> Bool[Tensor, " layer"]:
-        """Rows in which the tuned lens is no nearer to the output than the logit lens."""
-        return ~(self.gap.mean(1) < 0)
+    def nearer(self) -> Bool[Tensor, " layer"]:
+        """Rows in which the tuned lens is the nearer one, by two standard errors or more."""
+        return self.gap.mean(1) + 2 * standard_error(self.gap) < 0
 
 
 def standard_error(values: Float[Tensor, "layer context"]) -> Float[Tensor, " layer"]:
@@ -72,9 +72,9 @@ def settled(
 ) -> tuple[TunedLens, Comparison]:
     """The lens to keep, and what it is worth on held-out text.
 
-    A row that the validation part shows no nearer to the output than the logit lens goes back
-    to it (`TunedLens.identities`); the held-out part has no say in that.
+    A row that the validation part does not show to be `nearer` to the output than the logit
+    lens goes back to it (`TunedLens.identities`); the held-out part has no say in that.
     """
-    worse = compare(model, tuned, parts.validation, seed=seed).worse[:-1]
-    kept = tuned.with_identity(worse.nonzero()[:, 0].tolist())
+    nearer = compare(model, tuned, parts.validation, seed=seed).nearer[:-1]
+    kept = tuned.with_identity((~nearer).nonzero()[:, 0].tolist())
     return kept, compare(model, kept, parts.held_out, seed=seed)

@@ -46,7 +46,7 @@ class Moments:
     def __init__(self) -> None:
         self.n_rows = 0
 
-    def add(self, rows: Float[Tensor, "layer row d_model"]) -> None:
+    def add(self, rows: Float[Tensor, "row position d_model"]) -> None:
         """Count these rows in; the last layer's is what the others should become."""
         rows = whole(rows.cpu() if rows.is_mps else rows)  # mps has no float64
         if not rows.shape[1]:
@@ -86,7 +86,7 @@ class Moments:
         bias = bias - einsum(matrix, mean, "layer out d_model, layer d_model -> layer out")
         return Start(matrix.float(), bias.float(), mean.float(), whiten.float(), self._scale)
 
-    def _begin(self, rows: Float[Tensor, "layer row d_model"]) -> None:
+    def _begin(self, rows: Float[Tensor, "row position d_model"]) -> None:
         self._centre = rows.median(1).values
         around = (rows - self._centre[:, None]).square().mean(-1).median(1).values
         self._typical = around[:-1].double().clamp_min(1e-6)

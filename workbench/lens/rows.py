@@ -65,7 +65,7 @@ def rows(
     share: float = SHARE,
     seed: int = 0,
     first: int = 0,
-) -> Iterator[Float[Tensor, "layer context kept d_model"]]:
+) -> Iterator[Float[Tensor, "row context kept d_model"]]:
     """The residual stream of `batch` contexts at a time, from context `first` on.
 
     Of each context a `share` of the positions, drawn without replacement; at least one.
@@ -80,7 +80,7 @@ def rows(
 
 
 def whole(
-    rows: Float[Tensor, "layer row d_model"],
-) -> Float[Tensor, "layer kept d_model"]:
+    rows: Float[Tensor, "row position d_model"],
+) -> Float[Tensor, "row kept d_model"]:
     """In float32, without the rows that hold NaN or infinity in some layer, such as padding."""
     return rows[:, rows.isfinite().all(-1).all(0)].float()

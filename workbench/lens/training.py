@@ -82,7 +82,7 @@ def train(model: Model, corpus: Corpus, recipe: Recipe) -> Iterator[Step]:
     n_start = -(-n_first // _BATCH)
     total = n_start + recipe.steps
     moments = Moments()
-    every = rows(model, corpus, batch=_BATCH, share=1, seed=recipe.seed)
+    every = rows(model, corpus, batch=_BATCH, share=1.0, seed=recipe.seed)
     for done, batch in enumerate(islice(every, n_start), 1):
         moments.add(batch.flatten(1, 2))
         if done < n_start:
@@ -103,7 +103,7 @@ def train(model: Model, corpus: Corpus, recipe: Recipe) -> Iterator[Step]:
 
 def descend(
     start: Start,
-    batches: Iterable[Float[Tensor, "layer row d_model"]],
+    batches: Iterable[Float[Tensor, "row position d_model"]],
     unembed: Unembed,
     *,
     steps: int,
@@ -155,7 +155,7 @@ def _slopes(
     start: Start,
     turn: Float[Tensor, "layer d_model d_model"],
     push: Float[Tensor, "layer d_model"],
-    batch: Float[Tensor, "layer row d_model"],
+    batch: Float[Tensor, "row position d_model"],
     unembed: Unembed,
 ) -> tuple[
     Float[Tensor, " layer"], Float[Tensor, "layer d_model d_model"], Float[Tensor, "layer d_model"]
@@ -182,7 +182,7 @@ def _slopes(
 
 def _endless(
     model: Model, corpus: Corpus, recipe: Recipe, first: int
-) -> Iterator[Float[Tensor, "layer context kept d_model"]]:
+) -> Iterator[Float[Tensor, "row context kept d_model"]]:
     """Batches for the steps, from context `first` on, then over and over from the beginning."""
     batch, seed = recipe.contexts(corpus.n_ctx), recipe.seed
     first %= len(corpus)
