@@ -71,13 +71,19 @@ def carried_out(plan: Plan, budget: Budget, progress: Progress | None = None) ->
     """Do what `plan` says, if the `budget` of it fits."""
     budget.check()
     folders = {site: plan.store.harvest_folder(key) for site, key in plan.keys.items()}
-    to_make = {
-        folders[site]: Manifest(plan.keys[site], plan.about, shape, plan.shard_contexts)
-        for site, shape in budget.shapes.items()
-    }
     with ExitStack() as stack, writable(plan.store.folder):
         held = {site: stack.enter_context(used(folder)) for site, folder in folders.items()}
+        plan = plan.now()  # nothing of it can be evicted from here on
+        lacking = [site for site, shards in plan.missing.items() if shards]
+        if not set(lacking) <= set(budget.shapes):  # evicted since it was planned
+            budget = predict(plan)
         _make_room(plan.store, budget)
+        to_make = {
+            folders[site]: Manifest(
+                plan.keys[site], plan.about, budget.shapes[site], plan.shard_contexts
+            )
+            for site in lacking
+        }
         for folder, manifest in to_make.items():
             begin(folder, manifest)
         with spending(plan.model.device) as spent:

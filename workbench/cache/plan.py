@@ -1,7 +1,7 @@
 """What a harvest is going to do: whose activations, under which keys, cut how, what is missing."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workbench.cache.keys import Key, corpus_keys
 from workbench.cache.manifest import Manifest, contexts_of, read_manifest
@@ -32,6 +32,18 @@ class Plan:
     batch: int
     shard_contexts: int
     missing: Mapping[Site, list[int]]
+
+    def now(self) -> "Plan":
+        """The same with what other processes made, or evicted, since."""
+        missing = {}
+        for site, key in self.keys.items():
+            folder = self.store.harvest_folder(key)
+            manifest = read_manifest(folder, key)
+            if manifest is None:
+                missing[site] = list(range(-(-len(self.corpus) // self.shard_contexts)))
+            elif not manifest.whole:
+                missing[site] = manifest.missing(folder)
+        return replace(self, missing=missing)
 
     @property
     def about(self) -> dict[str, str | int]:
@@ -77,15 +89,7 @@ def planned(
     keys = corpus_keys(model, corpus, whole, dtype_named(dtype, model.dtype))
     there = {site: read_manifest(store.harvest_folder(key), key) for site, key in keys.items()}
     cut = _cut(corpus, {s: m for s, m in there.items() if m is not None}, shard_contexts)
-    n_shards = -(-len(corpus) // cut)
-    missing = {
-        site: manifest.missing(store.harvest_folder(keys[site]))
-        if manifest
-        else list(range(n_shards))
-        for site, manifest in there.items()
-        if manifest is None or not manifest.whole
-    }
-    return Plan(model, corpus, store, keys, batch, cut, missing)
+    return Plan(model, corpus, store, keys, batch, cut, {}).now()
 
 
 def _cut(corpus: Corpus, there: Mapping[Site, Manifest], asked: int | None) -> int:

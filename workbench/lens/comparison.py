@@ -8,9 +8,11 @@ from torch import Tensor
 
 from workbench.corpus import Corpus
 from workbench.lens.logit import kl_divergence, row_labels
-from workbench.lens.rows import Parts, rows
+from workbench.lens.rows import SHARE, Parts, rows
 from workbench.lens.tuned import TunedLens
 from workbench.models import Model
+
+_POSITIONS = 512
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,13 @@ def standard_error(values: Float[Tensor, "layer context"]) -> Float[Tensor, " la
 
 @torch.no_grad()
 def compare(model: Model, tuned: TunedLens, corpus: Corpus, *, seed: int = 0) -> Comparison:
-    """Both lenses on an eighth of the positions of every context, drawn with `seed`."""
+    """Both lenses on positions of every context, drawn with `seed`: an eighth of them.
+
+    Of a small corpus more, so that there are 512 where it has them.
+    """
     logit_kl, tuned_kl, positions = [], [], 0
-    for batch in rows(model, corpus, batch=8, seed=seed):
+    share = max(SHARE, min(1.0, _POSITIONS / corpus.n_tokens))
+    for batch in rows(model, corpus, batch=8, share=share, seed=seed):
         shape = batch.shape[1:3]
         positions += shape.numel()
         final = model.unembed(batch[-1]).float().log_softmax(-1)
