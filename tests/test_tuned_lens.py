@@ -217,7 +217,7 @@ def test_sinks_neither_steer_nor_suffer() -> None:
         assert (kl(matrix, bias, blurred) < kl(start.matrix, start.bias, blurred)).all()
         worse.append(float((kl(matrix, bias, blurred[:, :30]) - before).max()))
     assert worse[0] < 0.01
-    assert worse[1] > 0.1, "in the stream's own coordinates they do suffer"
+    assert worse[1] > 0.05, "in the stream's own coordinates they do suffer"
 
 
 def test_padding_never_trains() -> None:
@@ -516,20 +516,21 @@ def test_a_damaged_lens_is_told(kept, spoil, told: str) -> None:
     shutil.rmtree(folder)
 
 
-def test_a_lens_is_written_whole_or_not_at_all(kept, monkeypatch) -> None:
+@pytest.mark.parametrize("refused", ["card.json", ".safetensors"])
+def test_a_lens_is_written_whole_or_not_at_all(kept, monkeypatch, refused: str) -> None:
     model, saved, folder = kept
     other = replace(saved, matrix=saved.matrix + 1)
     held_out = Comparison(torch.ones(4, 2), torch.ones(4, 2), 2)
     told = {"corpus": random_text(), "recipe": SHORT, "held_out": held_out, "seconds": 1.0}
     real = Path.replace
 
-    def refuse_the_card(path: Path, target: Path) -> Path:
-        if target.name == "card.json":
+    def refuse(path: Path, target: Path) -> Path:
+        if target.name.endswith(refused):
             raise OSError(28, "No space left on device")
         return real(path, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", refuse_the_card)
+        patch.setattr(Path, "replace", refuse)
         with pytest.raises(InputError, match=r"cannot be kept in .* \(No space left on device\)"):
             save_lens(model, other, **told)
     assert torch.equal(load_lens(model).matrix, saved.matrix), "the one before"

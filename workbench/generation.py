@@ -251,8 +251,9 @@ def filtered(
     top_p: float | None = None,
 ) -> Float[Tensor, "batch d_vocab"]:
     """The logits that tokens are drawn by: over the temperature, -inf for what is left out."""
-    # Shifted, so that no temperature is small enough to overflow.
-    logits = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
+    # Shifted, and never divided by 0: no temperature is small enough to overflow.
+    least_temperature = torch.finfo(logits.dtype).tiny
+    logits = (logits - logits.amax(dim=-1, keepdim=True)) / max(temperature, least_temperature)
     if top_k is not None:
         least = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)

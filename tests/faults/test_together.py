@@ -144,9 +144,11 @@ def test_two_evict_what_a_third_makes(tmp_path: Path) -> None:
     stop = tmp_path / "stop"
 
     def make_often() -> None:
-        for _ in range(5):
-            write(folder)
-        stop.touch()
+        try:
+            for _ in range(5):
+                write(folder)
+        finally:
+            stop.touch()
 
     def remove_often() -> None:
         while not stop.exists():
@@ -169,9 +171,11 @@ def test_a_reader_that_opens_what_is_evicted_just_then(tiny, tmp_path: Path) -> 
     exact = model.weights.get_input_embeddings().weight[torch.from_numpy(text.ids).long()]
 
     def make_often(store: Store) -> None:
-        for _ in range(8):
-            harvest(model, text, "embed", store, shard_contexts=2)
-        stop.touch()
+        try:
+            for _ in range(8):
+                harvest(model, text, "embed", store, shard_contexts=2)
+        finally:
+            stop.touch()
 
     def read_often(store: Store) -> None:
         while not stop.exists():

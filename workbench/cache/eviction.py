@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.cache.files import writable
 from workbench.cache.locks import lock_folder
 from workbench.cache.manifest import NAME
 
@@ -79,7 +80,9 @@ def evict(folder: Path, limit: int, keep: Path | None = None) -> Freed:
             break
         if item.path == keep:
             continue
-        if item.remove():
+        with writable(item.path):
+            gone = item.remove()
+        if gone:
             removed.append(item)
             left -= item.n_bytes
         else:

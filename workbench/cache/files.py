@@ -74,6 +74,9 @@ def write(path: Path, key: Key, tensor: Tensor, ids: list[int], device: str) -> 
                 os.fsync(file.fileno())
             n_bytes = beside.stat().st_size
             beside.replace(path)
+        except SafetensorError as error:  # its word for what the disk refuses
+            beside.unlink(missing_ok=True)
+            raise OSError(str(error)) from error
         except OSError:
             beside.unlink(missing_ok=True)
             raise

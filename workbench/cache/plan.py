@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from workbench.cache.keys import Key, corpus_keys
-from workbench.cache.manifest import Manifest, contexts_of, read_manifest
+from workbench.cache.manifest import contexts_of, read_manifest
 from workbench.cache.rounding import dtype_named
 from workbench.cache.store import Store
 from workbench.cache.stream import check_batch
@@ -41,8 +41,8 @@ class Plan:
             manifest = read_manifest(folder, key)
             if manifest is None:
                 missing[site] = list(range(-(-len(self.corpus) // self.shard_contexts)))
-            elif not manifest.whole:
-                missing[site] = manifest.missing(folder)
+            elif (lacking := manifest.missing(folder)) or not manifest.whole:
+                missing[site] = lacking
         return replace(self, missing=missing)
 
     @property
@@ -87,16 +87,21 @@ def planned(
             f"{model.architecture.n_ctx:,}; open it with a smaller n_ctx"
         )
     keys = corpus_keys(model, corpus, whole, dtype_named(dtype, model.dtype))
-    there = {site: read_manifest(store.harvest_folder(key), key) for site, key in keys.items()}
-    cut = _cut(corpus, {s: m for s, m in there.items() if m is not None}, shard_contexts)
+    folders = {site: store.harvest_folder(key) for site, key in keys.items()}
+    there = {site: read_manifest(folder, keys[site]) for site, folder in folders.items()}
+    begun = {
+        site: manifest.shard_contexts
+        for site, manifest in there.items()
+        if manifest is not None and (not manifest.whole or manifest.missing(folders[site]))
+    }
+    cut = _cut(corpus, begun, shard_contexts)
     return Plan(model, corpus, store, keys, batch, cut, {}).now()
 
 
-def _cut(corpus: Corpus, there: Mapping[Site, Manifest], asked: int | None) -> int:
+def _cut(corpus: Corpus, begun: Mapping[Site, int], asked: int | None) -> int:
     """Contexts in a shard: what was begun goes on as it is."""
     if asked is not None and asked < 1:
         raise InputError(f"shards of {asked} contexts hold nothing; give a whole number from 1")
-    begun = {site: m.shard_contexts for site, m in there.items() if not m.whole}
     cuts = set(begun.values()) | ({asked} if asked else set())
     if len(cuts) > 1:
         told = ", ".join(f"{site} in shards of {cut} contexts" for site, cut in begun.items())

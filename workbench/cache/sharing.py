@@ -7,6 +7,7 @@ Waiting for a shard happens with no shard in hand, so nobody waits for somebody 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,11 +27,13 @@ Source = Callable[[range, Sequence[Path]], Sequence[Tensor]]
 def used(folder: Path) -> Lock:
     """Hold `folder`, made where it lacks, so that nobody evicts it."""
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             held = lock_folder(folder, shared=True)
-        except FileNotFoundError:  # evicted between the two
-            continue
+        except (FileExistsError, FileNotFoundError):
+            if folder.is_file():
+                raise
+            continue  # it was there, and evicted at that moment
         assert held is not None
         return held
 
@@ -47,6 +50,8 @@ def begin(folder: Path, manifest: Manifest) -> None:
                 f"contexts, not {manifest.shape} in shards of {manifest.shard_contexts}; "
                 "finish it as it was begun"
             )
+        elif there.whole and there.missing(folder):  # a damaged shard was deleted
+            replace(there, shards=()).write(folder)
 
 
 def make(

@@ -116,7 +116,7 @@ def _verify(arguments: Namespace, store) -> int:
 
 def _prune(arguments: Namespace, store) -> int:
     to = arguments.store_limit if arguments.to is None else arguments.to
-    if to < 0:
+    if not 0 <= to < 2**20:
         raise InputError(f"--to {to:g} is no size; give GiB from 0")
     _tell(arguments, store.prune(int(to * options.GIB)))
     return 0

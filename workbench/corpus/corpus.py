@@ -130,7 +130,14 @@ def from_ids(
 
     Without `documents`, each context is a document; a BOS in front of it is told by `bos_id`.
     """
-    rows = np.ascontiguousarray(ids, dtype="<i4")
+    given = np.asarray(ids)
+    whole = given.dtype.kind in "iu" and given.ndim == 2
+    if not whole or (given.size and not 0 <= given.min() <= given.max() < 2**31):
+        raise InputError(
+            f"corpus {name!r} needs ids as whole numbers from 0, [context, pos]; given "
+            f"{given.dtype} of shape {given.shape}"
+        )
+    rows = np.ascontiguousarray(given, dtype="<i4")
     if rows.size == 0:
         raise InputError(f"corpus {name!r} holds no token; give at least one context")
     if documents is None:
