@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench bench-pages help clean
+.PHONY: run test test-faults lint bench bench-pages help clean
 .DEFAULT_GOAL := help
 
 run: .venv/.run ## install, fetch the default model, start the dashboard, open a browser
@@ -11,6 +11,9 @@ run: .venv/.run ## install, fetch the default model, start the dashboard, open a
 
 test: .venv/.dev ## run the tests; says what was left out and why
 	$(BIN)/python -m pytest
+
+test-faults: .venv/.dev ## kill harvests 50 times, where `make test` does 5
+	$(BIN)/python -m pytest tests/faults --fault-rounds=50
 
 lint: .venv/.dev ## ruff, pyright, the import contract; checks, never fixes
 	$(BIN)/ruff check .

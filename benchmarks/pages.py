@@ -139,7 +139,7 @@ def visit(bench: Bench) -> tuple[float, float]:
     """Home, by a browser that was never there: seconds to its last link, megabytes."""
     with bench.page() as (page, _):
         size = transferred(page.context, page)
-        shown = "[data-testid=stPageLink] >> nth=-1"
+        shown = "[data-testid=stHtml] a >> nth=-1"
         seconds = open_and_wait(page, bench.server.address, shown) / 1000
         page.wait_for_load_state("networkidle")
         return seconds, size() / MB

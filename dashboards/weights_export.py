@@ -71,12 +71,14 @@ def weights_export(view: WeightsView, made: Made) -> Export:
 
 def _directions(view: WeightsView) -> Iterator[Sequence[object]]:
     """Both circuits' tokens in one table."""
-    parts = ("left", "left_scores", "right", "right_scores")
+    both = list(view.circuits.values())
     columns = {
-        part.replace("_", " "): np.stack([getattr(ends, part) for ends in view.circuits.values()])
-        for part in parts
+        "left token": np.stack([ends.left for ends in both]),
+        "left score": np.stack([ends.left_scores for ends in both]),
+        "right token": np.stack([ends.right for ends in both]),
+        "right score": np.stack([ends.right_scores for ends in both]),
     }
-    _, n_directions, _, k = columns["left"].shape
+    n_directions, _, k = both[0].left.shape
     return tidy(
         columns,
         {"circuit": list(view.circuits)},

@@ -218,6 +218,7 @@ def test_records_are_left(workbench, tmp_path: Path) -> None:
         (["attention", "--corpus", "no.txt", *MODEL], "there is no file 'no.txt'"),
         (["attention", "--corpus", "no.txt", "--head", "L0H1", *MODEL], "are for a prompt"),
         (["attention", PROMPT, "--random", "3", *MODEL], "give one of: a prompt, --random N"),
+        (["cache", "prune", "--to", "nan"], "--to nan is no size; give GiB from 0"),
         (["attention", "--random", "0", *MODEL], "take whole numbers from 1"),
         (["attention", "--random", "3", "--batch", "0", *MODEL], "take whole numbers from 1"),
         (["attention", PROMPT, *MODEL, "--head", "x"], r"head 'x' should read L5H1 or 5\.1"),

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 from transformers import ByT5Tokenizer
 
 from workbench.corpus import PUT_IN, Corpus, Cursor, from_ids, open_corpus, opening, packed
@@ -239,6 +240,14 @@ def test_a_cursor_of_another_corpus_is_refused() -> None:
 def test_what_is_no_cursor_is_refused(value: object) -> None:
     with pytest.raises(InputError, match="is not a corpus cursor"):
         Cursor.from_json(value)
+
+
+@pytest.mark.parametrize(
+    "ids", [np.array([[1.5, 2.0]]), np.array([[2**40, 1]]), np.array([[-1, 1]]), np.arange(4)]
+)
+def test_ids_are_whole_numbers_in_contexts(ids) -> None:
+    with pytest.raises((InputError, TypeCheckError), match=r"whole numbers from 0|ids"):
+        from_ids("wrong", ids)
 
 
 def test_from_ids() -> None:

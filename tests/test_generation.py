@@ -195,7 +195,9 @@ def test_a_temperature_near_zero_is_greedy_and_does_not_overflow() -> None:
     assert (probs.amax(dim=-1) == 1).all()
 
 
-@pytest.mark.parametrize("only", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-6}])
+@pytest.mark.parametrize(
+    "only", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-6}, {"temperature": 1e-320}]
+)
 def test_a_choice_of_one_is_greedy(lively, only) -> None:
     model = lively("neox")
     drawn = generate(model, PROMPTS, max_new_tokens=N, **{"temperature": 2.0, **only})

@@ -282,9 +282,18 @@ def test_a_missing_shard_is_refused(tiny, store, kept) -> None:
     told = rf"{kept / SHARD}: field file: expected shard 1 of the harvest, found none"
     with pytest.raises(DamagedError, match=told):
         read_all(tiny, store)
-    with pytest.raises(DamagedError, match=told):
-        take(tiny("gpt2"), store, "0.resid_post", dtype="float16")
     assert "expected shard 1" in str(*store.verify())
+
+
+def test_a_deleted_shard_is_made_again(tiny, store, kept) -> None:
+    """What the error about a damaged shard tells the user to do."""
+    before = files(store)
+    (kept / SHARD).unlink()
+    with Rows(tiny("gpt2")) as rows:
+        take(tiny("gpt2"), store, "0.resid_post", dtype="float16")["0.resid_post"].close()
+    assert sum(rows) >= 4, "the contexts of that shard"
+    assert files(store) == before
+    assert not store.verify()
 
 
 def test_a_shard_of_another_corpus_is_refused(tiny, store, kept) -> None:

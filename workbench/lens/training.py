@@ -103,7 +103,7 @@ def train(model: Model, corpus: Corpus, recipe: Recipe) -> Iterator[Step]:
 
 def descend(
     start: Start,
-    batches: Iterable[Float[Tensor, "row position d_model"]],
+    batches: Iterable[Float[Tensor, "_ _ d_model"]],
     unembed: Unembed,
     *,
     steps: int,
