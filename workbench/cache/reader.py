@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
@@ -94,7 +95,7 @@ def shuffled(
     _check_sources(sources)
     chosen = _chosen(sources[0], skip_bos, keep)
     keys = [source.manifest.key.digest for source in sources]
-    rows = digest({"rows": np.packbits(chosen).tobytes().hex()}) if not chosen.all() else "all"
+    rows = xxhash.xxh3_128_hexdigest(np.packbits(chosen).data)
     start = State(digest({"harvests": keys, "rows": rows}), seed, block, buffer)
     if state is not None:
         _check_state(state, start, int(chosen.sum()))
@@ -111,19 +112,14 @@ def _batches(
     window = _Window(sources, chosen, state)
     while epochs is None or state.epoch < epochs:
         first, last = state.row, min(state.row + batch_size, window.n_rows)
-        taken = [
-            source_rows.new_empty((last - first, *source_rows.shape[1:]))
-            for source_rows in window.buffers
-        ]
+        taken = [rows.new_empty((last - first, *rows.shape[1:])) for rows in window.buffers]
         index = torch.empty(last - first, dtype=torch.long)
         at = first
         while at < last:
             window.show(state.epoch, at)
             until = min(last, window.stop)
-            here, there = (
-                slice(at - first, until - first),
-                slice(at - window.start, until - window.start),
-            )
+            here = slice(at - first, until - first)
+            there = slice(at - window.start, until - window.start)
             for rows, out in zip(window.buffers, taken, strict=True):
                 torch.index_select(rows, 0, window.order[there], out=out[here])
             index[here] = window.index[there]

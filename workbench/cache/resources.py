@@ -17,8 +17,7 @@ _GROUP = Path("/sys/fs/cgroup")
 
 @dataclass
 class Spent:
-    """Peak bytes that this process held on the device and on the host, all it has counted, and
-    seconds. `device` is 0 on the CPU."""
+    """Peaks of the bytes that the whole process held, and seconds; `device` is 0 on the CPU."""
 
     device: int = 0
     host: int = 0

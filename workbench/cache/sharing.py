@@ -90,8 +90,9 @@ def end(folder: Path) -> None:
         for left in folder.glob(".*.part"):  # of a manifest's writer that was killed
             left.unlink(missing_ok=True)
     for left in folder.glob("*.part"):
-        with lock_file(left, wait=False) or ExitStack():
-            left.unlink(missing_ok=True)
+        if (held := lock_file(left, wait=False)) is not None:
+            with held:
+                left.unlink(missing_ok=True)
 
 
 def _missing(harvests: Mapping[Path, Manifest]) -> dict[int, list[Path]]:
