@@ -150,10 +150,8 @@ def likely(model: Model, store: Store, asked: Asked, position: int) -> list[int]
 
 def pair_of(answer: str, wrong: str, model: Model, tops: Sequence[int]) -> tuple[int, int]:
     """The two tokens asked for; without a text the likeliest that is not the other."""
-    from workbench.lens import token_id
-
-    against = token_id(model, wrong) if wrong else None
-    first = token_id(model, answer) if answer else next(top for top in tops if top != against)
+    against = model.token_id(wrong) if wrong else None
+    first = model.token_id(answer) if answer else next(top for top in tops if top != against)
     second = next(top for top in tops if top != first) if against is None else against
     if first == second:
         raise InputError(f"answer and wrong token are both {answer!r}; choose two")

@@ -65,8 +65,7 @@ def _script(
     token = f"int(found.top_ids[{row}, position, 0])"
     names = [f"workbench.lens:{name}" for name in ("follow", "lens", "residuals")]
     if followed:
-        token = f"token_id(model, {followed!r})"
-        names.append("workbench.lens:token_id")
+        token = f"model.token_id({followed!r})"
     return names, [
         "resid, _ = residuals(model, ids)",
         "found = lens(resid, model.unembed)",

@@ -52,11 +52,11 @@ class LensView:
 
     def curve(self, cell: tuple[int, int], followed: str) -> RankCurve:
         """The fate of the followed token, or of the cell's top one, at the cell's position."""
-        from workbench.lens import follow, token_id
+        from workbench.lens import follow
         from workbench.models import visible
 
         row, pos = cell
-        token = token_id(self.model, followed) if followed else int(self.top_ids[row, pos, 0])
+        token = self.model.token_id(followed) if followed else int(self.top_ids[row, pos, 0])
         fate = follow(self.resid[:, pos], self.model.unembed, token)
         name = visible(self.model.vocabulary.string(token))
         return RankCurve(name, fate.rank.cpu().numpy() + 1, fate.prob.cpu().numpy())

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from jaxtyping import config
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -51,6 +52,14 @@ def workbench_home(users_home: Path, tmp_path_factory: pytest.TempPathFactory):
     patch.setenv("WORKBENCH_HOME", str(folder))
     yield folder
     patch.undo()
+
+
+@pytest.fixture
+def unchecked():
+    """Calls as a user makes them: without the tests' type checks, which would speak first."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,7 +25,7 @@ PROMPT = "a b c d a b"
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Each test its own home, no network, and a wide screen."""
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(loading, "_hub_answers", lambda: False)
+    monkeypatch.setattr(loading, "hub_answers", lambda: False)
     monkeypatch.setattr(output, "console", Console(width=200))
     return tmp_path / "home"
 

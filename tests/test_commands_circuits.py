@@ -129,6 +129,9 @@ def test_weights_of_all_heads(workbench, tmp_path: Path) -> None:
         (["weights", "L0H4", *MODEL], "head L0H4 is out of range: .* heads from 0 to 3"),
         (["weights", "zebra", *MODEL], "head 'zebra' should read L5H1"),
         (["weights", "--top", "0", *MODEL], "--top, --directions and --tokens take whole numbers"),
+        (["weights", "--distance", "2", *MODEL], "--distance is of one head's QK circuit"),
+        (["weights", "L0H1", "--distance", "2", *MODEL], "no rotary positions; leave --distance"),
+        (["attribution", "a b", "--answer", "c", "--wrong", "c", *MODEL], "the same token as --"),
         (["weights", "L0H1", "--distance", "64", *MODEL], "distance 64 is outside the context"),
     ],
 )

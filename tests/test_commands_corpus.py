@@ -18,7 +18,7 @@ MODEL = ("--model", "induction-by-hand", "--device", "cpu")
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Each test its own home, no network, and a wide screen."""
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(loading, "_hub_answers", lambda: False)
+    monkeypatch.setattr(loading, "hub_answers", lambda: False)
     monkeypatch.setattr(output, "console", Console(width=200))
     return tmp_path / "home"
 
@@ -92,6 +92,7 @@ def test_pull(workbench, monkeypatch: pytest.MonkeyPatch, own_home: Path) -> Non
         (("pull",), "`workbench corpus pull` needs a name"),
         (("info",), "`workbench corpus info` needs a name"),
         (("pull", "gutenberg"), "'gutenberg' is not a built-in corpus (shakespeare); files and"),
+        (("list", "shakespeare"), "`workbench corpus list` takes no name"),
         (("info", "nothing.txt", *MODEL), "there is no file 'nothing.txt'"),
         (("info", "some/set", *MODEL), "the Hub cannot be reached"),
         (("info", "TEXTS", "--n-ctx", "100", *MODEL), "takes contexts of 2 to 64 tokens"),

@@ -236,10 +236,19 @@ def test_a_cursor_of_another_corpus_is_refused() -> None:
             corpus.batches(2, Cursor(corpus.digest, context))
 
 
-@pytest.mark.parametrize("value", [{}, {"corpus": "a", "context": "1"}, [1], None, "a"])
+@pytest.mark.parametrize(
+    "value", [{}, {"corpus": "a", "context": "1"}, {"corpus": "a", "context": True}, [1], None, "a"]
+)
 def test_what_is_no_cursor_is_refused(value: object) -> None:
     with pytest.raises(InputError, match="is not a corpus cursor"):
         Cursor.from_json(value)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_cursor_not_made_from_its_json_is_told() -> None:
+    corpus = corpus_of(5)
+    with pytest.raises(InputError, match=r"the cursor is a dict; give Cursor.from_json\(...\)"):
+        corpus.batches(2, Cursor(corpus.digest, 1).to_json())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

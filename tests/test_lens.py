@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from workbench.cache import Store
 from workbench.errors import InputError
 from workbench.hooks import run
-from workbench.lens import Lens, follow, lens, residuals, token_id
+from workbench.lens import Lens, follow, lens, residuals
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_progress_sees_every_layer(tiny, ids) -> None:
 @pytest.mark.parametrize("text", ["a", " the", "<|endoftext|>"])
 def test_a_single_token_has_an_id(tiny, text: str) -> None:
     model = tiny("gpt2")
-    assert model.vocabulary.string(token_id(model, text)) == text
+    assert model.vocabulary.string(model.token_id(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,10 @@ def test_a_single_token_has_an_id(tiny, text: str) -> None:
 )
 def test_other_texts_are_told(tiny, text: str, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        token_id(tiny("gpt2"), text)
+        tiny("gpt2").token_id(text)
 
 
 def test_a_token_that_the_letters_lack_is_told(by_hand) -> None:
-    assert token_id(by_hand, "b") == 2
+    assert by_hand.token_id("b") == 2
     with pytest.raises(InputError, match="'é' is not in this model's vocabulary"):
-        token_id(by_hand, "é")
+        by_hand.token_id("é")

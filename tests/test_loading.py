@@ -108,7 +108,7 @@ def test_weights_that_do_not_fit_the_config_are_told(copied, change: dict, told:
     ],
 )
 def test_an_unknown_name_without_a_network_is_told(monkeypatch, tmp_path, name, told) -> None:
-    monkeypatch.setattr(loading, "_hub_answers", lambda: False)
+    monkeypatch.setattr(loading, "hub_answers", lambda: False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=told):
         load(name)
@@ -122,7 +122,7 @@ def test_an_unknown_name_with_a_network_is_told(monkeypatch) -> None:
     def refuse(*_, **__):
         raise Unknown
 
-    monkeypatch.setattr(loading, "_hub_answers", lambda: True)
+    monkeypatch.setattr(loading, "hub_answers", lambda: True)
     monkeypatch.setattr(loading, "snapshot_download", refuse)
     with pytest.raises(InputError, match=r"neither built in nor on the Hub: model 'gpt5'.*gpt2"):
         load("gpt5")
@@ -135,7 +135,7 @@ def test_a_hub_name_loads_what_the_hub_sends(monkeypatch, tiny, tiny_folder, ids
         asked.append((name, how["local_files_only"], how["allow_patterns"]))
         return str(tiny_folder(family))
 
-    monkeypatch.setattr(loading, "_hub_answers", lambda: True)
+    monkeypatch.setattr(loading, "hub_answers", lambda: True)
     monkeypatch.setattr(loading, "snapshot_download", send)
     said: list[str] = []
     model = load("someone/tiny", device="cpu", say=said.append)
@@ -156,19 +156,19 @@ def test_a_hub_name_loads_what_the_hub_sends(monkeypatch, tiny, tiny_folder, ids
         (urllib.error.HTTPError("", 503, "busy", Message(), None), True),
     ],
 )
-def test_whether_the_hub_answers(monkeypatch, answer: Exception, reachable: bool) -> None:
+def test_whether_thehub_answers(monkeypatch, answer: Exception, reachable: bool) -> None:
     def reply(*_, **__):
         raise answer
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(urllib.request, "urlopen", reply)
-    assert loading._hub_answers() is reachable
+    assert loading.hub_answers() is reachable
 
 
 def test_offline_by_wish_asks_nobody(monkeypatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked"))
-    assert loading._hub_answers() is False
+    assert loading.hub_answers() is False
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

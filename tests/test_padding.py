@@ -167,6 +167,12 @@ def test_masks_that_mark_no_prompt(tiny: Callable[..., Model], mask, words) -> N
         capture(model, tokens, "0.z", mask=wrong)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_mask_of_numbers_is_refused(tiny: Callable[..., Model]) -> None:
+    with pytest.raises(InputError, match=r"the mask is torch.int64; give torch.bool"):
+        run(tiny("gpt2"), torch.tensor([[1, 2]]), mask=torch.tensor([[0, 1]]))
+
+
 def test_the_logits_of_padding_are_refused(tiny: Callable[..., Model]) -> None:
     batch = pad(ROWS, side="right")
     with pytest.raises(InputError, match="padded position"):

@@ -538,7 +538,7 @@ def test_a_notice_is_text_whatever_the_address_says() -> None:
 def test_what_cannot_be_done_is_one_sentence(
     page: str, address: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.models.loading._hub_answers", lambda: False)
+    monkeypatch.setattr("workbench.models.loading.hub_answers", lambda: False)
     at = opened(page, **{"prompt": PROMPT, **address})
     (error,) = at.error
     assert sentence.lower() in error.value.lower() and "\n" not in error.value

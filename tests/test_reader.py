@@ -248,11 +248,19 @@ def test_a_state_that_no_read_makes_is_refused(ten, place: Settings) -> None:
 @pytest.mark.parametrize(
     "value",
     [None, [], {"epoch": 1}, {"source": 1, "seed": 0, "block": 1, "buffer": 1},
-     {"source": "a", "seed": 0.5, "block": 1, "buffer": 1}],
+     {"source": "a", "seed": 0.5, "block": 1, "buffer": 1, "epoch": 0, "row": 0},
+     {"source": "a", "seed": 0, "block": 1, "buffer": 1, "epoch": 0, "row": True}],
 )  # fmt: skip
 def test_what_is_no_state_is_refused(value) -> None:
     with pytest.raises(InputError, match="is not a reader's state"):
         State.from_json(value)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_state_not_made_from_its_json_is_told(ten) -> None:
+    (first, *_) = shuffled(ten, batch_size=7)
+    with pytest.raises(InputError, match=r"the state is a dict; give State.from_json\(...\)"):
+        shuffled(ten, batch_size=7, state=first.state.to_json())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def capital(smollm2: Model) -> Tensor:
 
 def test_the_lens_ends_in_paris(smollm2, capital) -> None:
     resid, _ = lens.residuals(smollm2, capital)
-    paris = lens.token_id(smollm2, " Paris")
+    paris = smollm2.token_id(" Paris")
     read = lens.lens(resid, smollm2.unembed, traced=paris)
     assert len(read.layers) == 31
     assert int(read.rank[-1, -1]) == 0

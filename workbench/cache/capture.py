@@ -13,7 +13,7 @@ from workbench.cache.store import Store
 from workbench.errors import InputError
 from workbench.hooks import check_tokens, of_head, run, sites
 from workbench.models import DTYPES, Model, check_mask
-from workbench.sites import Request, Site, expand
+from workbench.sites import Request, Site, look_up, named
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Capture:
     seconds: float
 
     def __getitem__(self, site: Site | str) -> Tensor:
-        return self.activations[Site.parse(site) if isinstance(site, str) else site]
+        return look_up(self.activations, site)
 
     @property
     def whole(self) -> bool:
@@ -54,7 +54,7 @@ def capture(
     check_tokens(model, tokens)
     if mask is not None:
         check_mask(mask, tokens, 0)
-    places = expand(wanted, sites(model))
+    places = named(wanted, sites(model))
     name = dtype or str(model.dtype).removeprefix("torch.")
     if name not in DTYPES:
         raise InputError(f"dtype {name!r} is not one of {', '.join(DTYPES)}")

@@ -22,7 +22,7 @@ from workbench.corpus import Corpus
 from workbench.errors import InputError
 from workbench.hooks import run
 from workbench.models import Model
-from workbench.sites import Request, Site
+from workbench.sites import Request, Site, look_up
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Harvested:
     n_bytes: int
 
     def __getitem__(self, site: Site | str) -> Harvest:
-        return self.harvests[Site.parse(site) if isinstance(site, str) else site]
+        return look_up(self.harvests, site)
 
 
 def harvest(

@@ -8,11 +8,11 @@ from workbench.cache.manifest import contexts_of, read_manifest
 from workbench.cache.rounding import dtype_named
 from workbench.cache.store import Store
 from workbench.cache.stream import check_batch
-from workbench.corpus import Corpus
+from workbench.corpus import Corpus, check_fits
 from workbench.errors import InputError
 from workbench.hooks import sites
 from workbench.models import Model
-from workbench.sites import Request, Site, expand
+from workbench.sites import Request, Site, named
 
 SHARD_TOKENS = 2**15  # what a kill can lose; some 40 MB of a 135 M model's residual in 16 bits
 
@@ -79,20 +79,17 @@ def planned(
     What lies there already is kept, and decides `shard_contexts` where that is not given. Raises
     `InputError` for what cannot be done, `DamagedError` for a manifest that is not to be trusted.
     """
-    whole = list(dict.fromkeys(site.whole for site in expand(wanted, sites(model))))
+    whole = list(dict.fromkeys(site.whole for site in named(wanted, sites(model))))
     check_batch(batch)
-    if corpus.n_ctx > model.architecture.n_ctx:
-        raise InputError(
-            f"{corpus.name} is packed into contexts of {corpus.n_ctx:,} tokens, the model's holds "
-            f"{model.architecture.n_ctx:,}; open it with a smaller n_ctx"
-        )
+    check_fits(corpus, model)
     keys = corpus_keys(model, corpus, whole, dtype_named(dtype, model.dtype))
     folders = {site: store.harvest_folder(key) for site, key in keys.items()}
     there = {site: read_manifest(folder, keys[site]) for site, folder in folders.items()}
     begun = {
         site: manifest.shard_contexts
         for site, manifest in there.items()
-        if manifest is not None and (not manifest.whole or manifest.missing(folders[site]))
+        if manifest is not None
+        and (shard_contexts or not manifest.whole or manifest.missing(folders[site]))
     }
     cut = _cut(corpus, begun, shard_contexts)
     return Plan(model, corpus, store, keys, batch, cut, {}).now()
@@ -106,7 +103,7 @@ def _cut(corpus: Corpus, begun: Mapping[Site, int], asked: int | None) -> int:
     if len(cuts) > 1:
         told = ", ".join(f"{site} in shards of {cut} contexts" for site, cut in begun.items())
         raise InputError(
-            f"these harvests were begun and not finished: {told}; finish them "
-            + ("with that number" if asked else "one after the other")
+            f"these harvests are there already: {told}; "
+            + ("leave shard_contexts out" if asked else "finish them one after the other")
         )
     return cuts.pop() if cuts else max(1, SHARD_TOKENS // corpus.n_ctx)

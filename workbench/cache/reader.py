@@ -7,7 +7,7 @@ bit what it would have given.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from workbench.cache.stored import Harvest, as_bytes
 from workbench.corpus import PUT_IN
 from workbench.errors import InputError
 from workbench.models import digest
-from workbench.sites import Site
+from workbench.sites import Site, look_up
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,12 @@ class State:
     @classmethod
     def from_json(cls, value: Any) -> "State":
         """Raises `InputError` for what `to_json` would not have made."""
-        try:
-            state = cls(**value)
-        except TypeError as error:
-            raise InputError(f"{value!r} is not a reader's state ({error})") from error
-        numbers = (state.seed, state.block, state.buffer, state.epoch, state.row)
-        if not isinstance(state.source, str) or any(type(number) is not int for number in numbers):
-            raise InputError(f"{value!r} is not a reader's state; give what State.to_json() made")
-        return state
+        types = {field.name: int for field in fields(cls)} | {"source": str}
+        if not isinstance(value, Mapping) or {k: type(v) for k, v in value.items()} != types:
+            raise InputError(
+                f"{value!r} is not a reader's state; give back the dict that State.to_json() made"
+            )
+        return cls(**value)
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Rows:
     state: State
 
     def __getitem__(self, site: Site | str) -> Tensor:
-        return self.activations[Site.parse(site) if isinstance(site, str) else site]
+        return look_up(self.activations, site)
 
 
 def shuffled(
@@ -237,6 +235,8 @@ def _check_sources(sources: Sequence[Harvest]) -> None:
 
 
 def _check_state(state: State, start: State, n_rows: int) -> None:
+    if not isinstance(state, State):
+        raise InputError(f"the state is a {type(state).__name__}; give State.from_json(...) of it")
     told = [
         f"{name} {was} (now {now})"
         for name, was in asdict(state).items()

@@ -64,7 +64,7 @@ def rounded(tensor: Tensor, dtype: torch.dtype, site: Site | str) -> tuple[Tenso
 
 def _lost(tensor: Tensor, stored: Tensor, site: Site | str) -> Rounding:
     values = tensor.float()
-    error = stored.float() - values  # exact: the two are close, or one is 0
+    error = stored.float().sub_(values)  # exact: the two are close, or one is 0
     norm, lost, largest = _norms(values, error)
     if not math.isfinite(norm + lost):
         finite = tensor.isfinite()
@@ -76,7 +76,8 @@ def _lost(tensor: Tensor, stored: Tensor, site: Site | str) -> Rounding:
 
 def _norms(values: Tensor, error: Tensor) -> list[float]:
     """At once, because a device is waited for each time."""
-    return torch.stack([values.norm(), error.norm(), error.abs().max()]).tolist()
+    least, most = error.aminmax()
+    return torch.stack([values.norm(), error.norm(), torch.maximum(most, -least)]).tolist()
 
 
 def _check_overflow(values: Tensor, stored: Tensor, finite: Tensor, site: Site | str) -> None:

@@ -8,11 +8,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from workbench.cache.rounding import dtype_named, rounded
-from workbench.corpus import Corpus, Cursor
+from workbench.corpus import Corpus, Cursor, check_fits
 from workbench.errors import InputError
 from workbench.hooks import run, sites
 from workbench.models import DTYPES, Model
-from workbench.sites import Request, Site, expand
+from workbench.sites import Request, Site, look_up, named
 
 Progress = Callable[[int, int], object]
 """Told how many contexts are done, and of how many."""
@@ -31,7 +31,7 @@ class Chunk:
     cursor: Cursor
 
     def __getitem__(self, site: Site | str) -> Tensor:
-        return self.activations[Site.parse(site) if isinstance(site, str) else site]
+        return look_up(self.activations, site)
 
 
 def stream(
@@ -50,9 +50,10 @@ def stream(
     as `dtype` (default: the model's). `cursor` goes on after an earlier chunk. Raises `InputError`
     for a site that the model lacks, a cursor of another corpus, and a value too large for `dtype`.
     """
-    places = expand(wanted, sites(model))
+    places = named(wanted, sites(model))
     name = dtype_named(dtype, model.dtype)
     check_batch(batch)
+    check_fits(corpus, model)
     batches = corpus.batches(batch, cursor)
     return _chunks(model, places, DTYPES[name], batches, len(corpus), progress)
 

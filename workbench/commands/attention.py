@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from workbench.commands import options, output
+from workbench.commands.corpus import add_corpus, open_corpus
 from workbench.errors import InputError
 from workbench.registry import Command
 from workbench.sites import Head
@@ -31,11 +32,9 @@ def configure(parser: ArgumentParser) -> None:
         "--corpus", metavar="NAME", help="instead of a prompt: scores averaged over a corpus"
     )
     parser.add_argument("--contexts", type=int, default=64, help="contexts with --corpus (64)")
-    parser.add_argument(
-        "--n-ctx", type=int, help="tokens in each of them (128, or the model's context if shorter)"
-    )
     parser.add_argument("--batch", type=int, default=4, help="sequences with --random (4)")
     parser.add_argument("--seed", type=int, default=0, help="seed of --random (0)")
+    add_corpus(parser)
     options.add_prompt(parser)
     options.add_model(parser)
     options.add_store(parser)
@@ -108,17 +107,13 @@ def run(arguments: Namespace) -> int:
 
 def _over_a_corpus(arguments: Namespace) -> int:
     from workbench import attention, figures
-    from workbench.corpus import open_corpus
 
     if arguments.head or arguments.chat:
         raise InputError("--head and --chat are for a prompt; leave them out with --corpus")
     if min(arguments.contexts, arguments.batch, arguments.top) < 1:
         raise InputError("--contexts, --batch and --top take whole numbers from 1")
     model = options.open_model(arguments)
-    with options.stages() as say:
-        corpus = open_corpus(
-            arguments.corpus, model, n_ctx=arguments.n_ctx, bos=options.bos(arguments), say=say
-        )
+    corpus = open_corpus(arguments, arguments.corpus, model)
     started = time.perf_counter()
     with options.bar("contexts") as progress:
         found = attention.corpus_scores(

@@ -57,6 +57,8 @@ def run(arguments: Namespace) -> int:
 
     if arguments.top < 1:
         raise InputError("--top takes a whole number from 1")
+    if arguments.wrong == arguments.answer:
+        raise InputError("--wrong is the same token as --answer: their difference is 0 everywhere")
     head = Head.parse(arguments.head) if arguments.head else None
     model, store = options.open_model(arguments), options.open_store(arguments)
     tokens = model.tokenize(arguments.prompt, bos=options.bos(arguments), chat=arguments.chat)
@@ -93,7 +95,6 @@ def _question(arguments: Namespace, model: Model, tokens: Tokens) -> Question:
     from torch import tensor
 
     from workbench.attribution import Question
-    from workbench.models import token_id
 
     length = len(tokens)
     if not -length <= arguments.position < length:
@@ -101,7 +102,7 @@ def _question(arguments: Namespace, model: Model, tokens: Tokens) -> Question:
             f"--position {arguments.position} is outside the prompt, {-length} to {length - 1}"
         )
     answer, wrong = (
-        None if text is None else tensor([token_id(model.vocabulary, text)])
+        None if text is None else tensor([model.token_id(text)])
         for text in (arguments.answer, arguments.wrong)
     )
     assert answer is not None, "--answer is required"

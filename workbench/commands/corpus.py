@@ -23,6 +23,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "info", "pull"))
     parser.add_argument("name", nargs="?", help="built-in name, file, folder or Hub data set")
     add_corpus(parser)
+    add_bos(parser)
     options.add_model(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -33,20 +34,26 @@ def add_corpus(parser: ArgumentParser) -> None:
     group.add_argument(
         "--n-ctx", type=int, help="tokens in a context (128, or the model's context if shorter)"
     )
-    group.add_argument(
-        "--bos",
-        choices=("auto", "on", "off"),
-        default="auto",
-        help="BOS in front of contexts and documents (auto: where the vocabulary has one)",
-    )
     group.add_argument("--max-tokens", type=int, metavar="N", help="pack no more than N tokens")
     group.add_argument("--text", metavar="FIELD", help="field with the text (text)")
     group.add_argument("--split", help="split of a data set (train)")
     group.add_argument("--subset", help="subset of a data set that has several")
 
 
+def add_bos(parser: ArgumentParser) -> None:
+    """--bos, for commands that read no prompt beside the corpus."""
+    parser.add_argument(
+        "--bos",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="BOS in front of contexts and documents (auto: where the vocabulary has one)",
+    )
+
+
 def run(arguments: Namespace) -> int:
     if arguments.action == "list":
+        if arguments.name:
+            raise InputError("`workbench corpus list` takes no name; see `corpus info NAME`")
         return _list(arguments)
     if not arguments.name:
         raise InputError(f"`workbench corpus {arguments.action}` needs a name; see `corpus list`")

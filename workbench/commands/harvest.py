@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.commands import options, output
-from workbench.commands.corpus import add_corpus, open_corpus
+from workbench.commands.corpus import add_bos, add_corpus, open_corpus
 from workbench.errors import InputError
 from workbench.registry import Command
 
@@ -31,6 +31,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=8, help="contexts in one forward (8)")
     parser.add_argument("--dry-run", action="store_true", help="tell what it would cost, and stop")
     add_corpus(parser)
+    add_bos(parser)
     options.add_model(parser)
     options.add_store(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")

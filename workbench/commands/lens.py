@@ -36,7 +36,7 @@ def run(arguments: Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from workbench.lens import lens, load_lens, residuals, token_id
+    from workbench.lens import lens, load_lens, residuals
 
     if arguments.columns < 1:
         raise InputError("--columns takes a whole number from 1")
@@ -44,7 +44,7 @@ def run(arguments: Namespace) -> int:
     is_tuned = arguments.tuned or arguments.lens is not None
     unembed = load_lens(model, arguments.lens) if is_tuned else model.unembed
     tokens = model.tokenize(arguments.prompt, bos=options.bos(arguments), chat=arguments.chat)
-    traced = None if arguments.token is None else token_id(model, arguments.token)
+    traced = None if arguments.token is None else model.token_id(arguments.token)
     started = time.perf_counter()
     resid, taken = residuals(model, tokens.tensor(model.device), store)
     bar = Console(file=sys.stderr)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.commands import options, output
-from workbench.commands.corpus import add_corpus, open_corpus
+from workbench.commands.corpus import add_bos, add_corpus, open_corpus
 from workbench.registry import Command
 
 RECIPE = ("steps", "positions", "start_tokens", "learning_rate", "seed")
@@ -32,6 +32,7 @@ def configure(parser: ArgumentParser) -> None:
     group.add_argument("--learning-rate", type=float, metavar="RATE", help="of Adam (3e-4)")
     group.add_argument("--seed", type=int, help="of all draws (0)")
     add_corpus(parser)
+    add_bos(parser)
     options.add_model(parser)
     options.add_output(parser)
 

@@ -39,6 +39,8 @@ def run(arguments: Namespace) -> int:
     if min(arguments.top, arguments.directions, arguments.tokens) < 1:
         raise InputError("--top, --directions and --tokens take whole numbers from 1")
     head = Head.parse(arguments.head) if arguments.head else None
+    if head is None and arguments.distance:
+        raise InputError("--distance is of one head's QK circuit; name a head, such as L5H1")
     model = options.open_model(arguments)
     started = time.perf_counter()
     note = f"{model.name}, {model.processing}"
@@ -99,6 +101,8 @@ def _one(arguments: Namespace, model: Model, head: Head, note: str) -> list[Any]
     from workbench import circuits
 
     pair = circuits.ov(model, head), circuits.qk(model, head, distance=arguments.distance)
+    if arguments.distance and pair[1].distance is None:
+        raise InputError(f"{model.name} has no rotary positions; leave --distance out")
     values = circuits.eigenvalues(model, head)
     partners = circuits.partners(model, head)
     sides = {"earlier": partners.earlier.cpu(), "later": partners.later.cpu()}

@@ -2,6 +2,7 @@
 
 from workbench.corpus.catalogue import BuiltInCorpus, built_ins, corpus_folder
 from workbench.corpus.corpus import PUT_IN, Corpus, Cursor, from_ids
+from workbench.corpus.fitting import check_fits
 from workbench.corpus.opening import open_corpus, source_of
 from workbench.corpus.packed import cards, packed_folder
 
@@ -12,6 +13,7 @@ __all__ = [
     "Cursor",
     "built_ins",
     "cards",
+    "check_fits",
     "corpus_folder",
     "from_ids",
     "open_corpus",

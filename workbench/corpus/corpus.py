@@ -29,9 +29,9 @@ class Cursor:
     @classmethod
     def from_json(cls, value: Any) -> "Cursor":
         """Raises `InputError` for what `to_json` would not have made."""
-        match value:
-            case {"corpus": str(corpus), "context": int(context), **more} if not more:
-                return cls(corpus, context)
+        types = {"corpus": str, "context": int}
+        if isinstance(value, Mapping) and {k: type(v) for k, v in value.items()} == types:
+            return cls(**value)
         raise InputError(
             f"{value!r} is not a corpus cursor; give back the dict that Cursor.to_json() made"
         )
@@ -105,6 +105,10 @@ class Corpus:
     def _first(self, cursor: Cursor | None) -> int:
         if cursor is None:
             return 0
+        if not isinstance(cursor, Cursor):
+            raise InputError(
+                f"the cursor is a {type(cursor).__name__}; give Cursor.from_json(...) of it"
+            )
         if cursor.corpus != self.digest:
             raise InputError(
                 f"this cursor is of corpus {cursor.corpus}, but {self.name} is {self.digest}; "

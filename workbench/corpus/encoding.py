@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from workbench.corpus.sources import PART, Piece
 from workbench.errors import InputError
@@ -34,9 +35,29 @@ def encoder(vocabulary: Vocabulary) -> Callable[[Iterable[Piece]], Encoded]:
     return lambda pieces: _together(backend, pieces)
 
 
+_DIGESTS: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
+
+
 def vocabulary_digest(vocabulary: Vocabulary) -> str:
-    """Digest over everything that decides which ids a text gets, 32 hex digits."""
-    special = {"bos": vocabulary.bos_id, "special": sorted(vocabulary.special_ids)}
+    """Digest over everything that decides which ids a text gets, 32 hex digits.
+
+    A tokenizer's is taken again when its size or special tokens change.
+    """
+    if not isinstance(vocabulary, HubVocabulary):
+        return _digest(vocabulary)
+    state = digest({"size": vocabulary.size, **_special(vocabulary)})
+    known = _DIGESTS.setdefault(vocabulary.tokenizer, {})
+    if state not in known:
+        known[state] = _digest(vocabulary)
+    return known[state]
+
+
+def _special(vocabulary: Vocabulary) -> dict[str, Any]:
+    return {"bos": vocabulary.bos_id, "special": sorted(vocabulary.special_ids)}
+
+
+def _digest(vocabulary: Vocabulary) -> str:
+    special = _special(vocabulary)
     if isinstance(vocabulary, HubVocabulary) and vocabulary.tokenizer.is_fast:
         pipeline = json.loads(vocabulary.tokenizer.backend_tokenizer.to_str())
         state = ("truncation", "padding")  # left there by the last call

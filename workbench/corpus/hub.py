@@ -60,7 +60,7 @@ def _content(folder: Path) -> str:
 
 
 def _revision(name: str, hint: str, say: Callable[[str], None]) -> str:
-    if not loading._hub_answers():  # asked first: the Hub's client would try for long
+    if not loading.hub_answers():  # asked first: the Hub's client would try for long
         revision = _packed_last(name)
         if revision is None:
             raise InputError(

@@ -5,7 +5,6 @@ Whatever does not hold is an `InputError` that names the file, the field, expect
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from jaxtyping import Int
 
 from workbench.corpus.corpus import Corpus, checksum, corpus_digest
 from workbench.errors import InputError
+from workbench.fetching import appearing
 from workbench.home import home
 
 FORMAT = 1
@@ -84,20 +84,13 @@ class Writer:
 @contextmanager
 def writing(folder: Path, n_ctx: int) -> Iterator[Writer]:
     """A writer beside `folder`, which comes to be whole, by one rename, when it has finished."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
-        beside = Path(name) / folder.name
-        beside.mkdir()
-        writer = Writer(beside, n_ctx)
+    with appearing(folder) as made:
+        made.mkdir()
+        writer = Writer(made, n_ctx)
         try:
             yield writer
         finally:
             writer.close()
-        try:
-            beside.replace(folder)
-        except OSError:
-            if not folder.exists():  # else another process was first, and its copy is as good
-                raise
 
 
 def read(folder: Path, name: str, request: Mapping[str, Any]) -> Corpus:

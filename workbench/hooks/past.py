@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from workbench.errors import InputError
+from workbench.models import Model
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,27 @@ class Past:
         return Past(
             tuple(keys[:, :, -n:] for keys in self.keys),
             tuple(values[:, :, -n:] for values in self.values),
+        )
+
+
+def check_past(past: Past, tokens: Int[Tensor, "batch pos"], model: Model) -> None:
+    """Raise `InputError` unless the past is of as many rows, and of a model like this one."""
+    sizes = model.architecture
+
+    def told(layers: int, rows: int, heads: int, d_head: int, *kind: object) -> str:
+        where = " on ".join(map(str, kind))
+        return f"{layers} layers x {rows} rows x {heads} heads of {d_head}, {where}"
+
+    keys = past.keys[0]
+    rows, heads, _, d_head = keys.shape
+    found = told(len(past.keys), rows, heads, d_head, keys.dtype, keys.device)
+    expected = told(
+        sizes.n_layers, len(tokens), sizes.n_kv_heads, sizes.d_head, model.dtype, model.device
+    )
+    if found != expected:
+        raise InputError(
+            f"the past holds {found}; these tokens and this model need {expected}; give the "
+            "`past` of a run of this model on the same rows"
         )
 
 

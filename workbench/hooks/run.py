@@ -15,10 +15,10 @@ from workbench.hooks.discovery import sites
 from workbench.hooks.edits import Edit
 from workbench.hooks.forward import State, forward
 from workbench.hooks.padding import fill_padding
-from workbench.hooks.past import Past, as_cache, from_cache
+from workbench.hooks.past import Past, as_cache, check_past, from_cache
 from workbench.hooks.restart import Start, check_above, check_start, started, unembedding
 from workbench.models import Model, Road, check_mask, positions_of
-from workbench.sites import Request, Site, expand
+from workbench.sites import Request, Site, expand, look_up
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Run:
     past: Past | None = None
 
     def __getitem__(self, site: Site | str) -> Tensor:
-        return self.activations[Site.parse(site) if isinstance(site, str) else site]
+        return look_up(self.activations, site)
 
 
 def run(
@@ -132,10 +132,8 @@ def _check_settings(
         check_above(start, [*wanted, *(site for found in places for site in found)])
     if mask is not None:
         check_mask(mask, tokens, past.length if past else 0)
-    if past is not None and past.keys[0].shape[0] != len(tokens):
-        raise InputError(
-            f"the past holds {past.keys[0].shape[0]} rows, the tokens {len(tokens)}; give as many"
-        )
+    if past is not None:
+        check_past(past, tokens, model)
 
 
 def _columns(
@@ -147,6 +145,11 @@ def _columns(
     n_rows, length = tokens.shape
     if isinstance(logits_at, int):
         logits_at = torch.full((n_rows, 1), logits_at)
+    if logits_at.ndim != 2 or logits_at.dtype not in (torch.int32, torch.int64):
+        raise InputError(
+            f"logits_at is {logits_at.dtype} of shape {tuple(logits_at.shape)}; give whole numbers "
+            "of shape [rows, kept], or one number"
+        )
     columns = torch.where(logits_at < 0, logits_at + length, logits_at).to(tokens.device)
     if len(columns) != n_rows or bool(((columns < 0) | (columns >= length)).any()):
         raise InputError(

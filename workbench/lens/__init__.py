@@ -9,7 +9,6 @@ from workbench.lens.logit import (
     follow,
     lens,
     residuals,
-    token_id,
 )
 from workbench.lens.rows import Parts, divided
 from workbench.lens.saved import default_name, lens_folder, load_lens, save_lens
@@ -37,7 +36,6 @@ __all__ = [
     "save_lens",
     "settled",
     "standard_error",
-    "token_id",
     "train",
     "untrained",
 ]

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from workbench import models
 from workbench.cache import Capture, Store, capture
 from workbench.models import Model
 from workbench.sites import Site
@@ -145,8 +144,3 @@ def residuals(
     sites = stream_sites(model)
     taken = capture(model, ids, sites, store)
     return torch.stack([taken[site][0] for site in sites]), taken
-
-
-def token_id(model: Model, text: str) -> int:
-    """The id of a text that is a single token; `InputError` shows the tokens if it is not."""
-    return models.token_id(model.vocabulary, text)

@@ -7,7 +7,7 @@ from workbench.models.model import Architecture, Model
 from workbench.models.padding import Batch, check_mask, pad, positions_of
 from workbench.models.roads import Point, Road
 from workbench.models.threads import use_free_cores
-from workbench.models.tokens import Tokens, from_ids, token_id, tokenize, visible
+from workbench.models.tokens import Tokens, from_ids, tokenize, visible
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -32,7 +32,6 @@ __all__ = [
     "positions_of",
     "remove",
     "resolve_device",
-    "token_id",
     "tokenize",
     "use_free_cores",
     "visible",

@@ -92,7 +92,7 @@ def _snapshot(name: str, say: Callable[[str], None]) -> Path:
     near = difflib.get_close_matches(name, known, n=3)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     help_text = f"{hint}`workbench models list` names the built-in ones"
-    online = _hub_answers()
+    online = hub_answers()
     if online:
         say(f"fetching {name} from the Hub")
     try:
@@ -115,7 +115,7 @@ def _snapshot(name: str, say: Callable[[str], None]) -> Path:
         raise InputError(f"the Hub refused model {name!r}: {error}; {help_text}") from error
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
     """Whether the Hub can be reached; asked once, because its client retries for 20 seconds."""
     if constants.HF_HUB_OFFLINE:
         return False

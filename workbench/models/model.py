@@ -20,7 +20,7 @@ from workbench.models.fingerprint import (
     weights_digest,
 )
 from workbench.models.roads import FAMILIES, Road, bridge_road, plain_road
-from workbench.models.tokens import Tokens, Vocabulary, tokenize
+from workbench.models.tokens import Tokens, Vocabulary, token_id, tokenize
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,10 @@ class Model:
         """Tokenise a prompt under this model's vocabulary and context; see `tokens.tokenize`."""
         limit = self.architecture.n_ctx
         return tokenize(self.vocabulary, text, limit=limit, bos=bos, chat=chat)
+
+    def token_id(self, text: str) -> int:
+        """The id of a text that is a single token; `InputError` shows the tokens if it is not."""
+        return token_id(self.vocabulary, text)
 
     def unembed(
         self, resid: Float[Tensor, "*batch d_model"], *, grad: bool = False

@@ -50,6 +50,8 @@ def check_mask(
     expected = (len(tokens), before + tokens.shape[1])
     if tuple(mask.shape) != expected:
         raise InputError(f"the mask has shape {tuple(mask.shape)}; these tokens need {expected}")
+    if mask.dtype != torch.bool:
+        raise InputError(f"the mask is {mask.dtype}; give torch.bool, such as mask != 0")
     edges = mask.int().diff(dim=1, prepend=torch.zeros_like(mask[:, :1], dtype=torch.int))
     wrong = ((edges == 1).sum(1) != 1).nonzero().flatten().tolist()
     if wrong:

