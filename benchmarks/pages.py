@@ -111,8 +111,15 @@ class Bench:
 
     @property
     def lens(self) -> str:
-        prompt = "The capital of France is" if self.model == REAL else "a b c d e a b c"
-        return self.address("lens", prompt=prompt)
+        return self.address("lens", prompt=self.prompt)
+
+    @property
+    def attribution(self) -> str:
+        return self.address("attribution", prompt=self.prompt)
+
+    @property
+    def prompt(self) -> str:
+        return "The capital of France is" if self.model == REAL else "a b c d e a b c"
 
 
 def open_and_wait(page: Page, address: str, selector: str) -> float:
@@ -165,6 +172,20 @@ def canvas_page(bench: Bench) -> list[Row]:
         ]
     told = f"the first time, with loading the model: {first:.1f} s"
     return [Row("attention page, warm", "s", times, 1.5, detail=told)]
+
+
+def plotly_page(bench: Bench) -> list[Row]:
+    """The attribution page in a browser that has no Plotly yet, and again in the same one."""
+    drawn = ".stPlotlyChart .main-svg"
+    cold, warm = [], []
+    for _ in range(bench.rounds):
+        with bench.page() as (page, _):
+            cold.append(open_and_wait(page, bench.attribution, drawn) / 1000)
+            warm.append(open_and_wait(page, bench.attribution, drawn) / 1000)
+    return [
+        Row("attribution page, empty browser cache", "s", cold, 2.5),
+        Row("attribution page, warm", "s", warm, 1.5),
+    ]
 
 
 def many_heads(bench: Bench) -> list[Row]:
@@ -284,7 +305,7 @@ def measure(bench: Bench) -> list[Row]:
     """All rows, in an order that warms the server up as a user would."""
     first, _ = visit(bench)
     rows = [*canvas_page(bench), *home_page(bench, first)]
-    for part in (many_heads, hover, lock, select, growth, elsewhere):
+    for part in (plotly_page, many_heads, hover, lock, select, growth, elsewhere):
         rows += part(bench)
     return rows
 

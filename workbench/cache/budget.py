@@ -20,6 +20,7 @@ from workbench.cache.resources import (
     free_device,
     free_disk,
     free_host,
+    give_back,
     resident,
     spending,
 )
@@ -31,10 +32,9 @@ from workbench.sites import Site
 
 _STEP = 8  # a trial is followed by one at most so many times as large
 _HEADER = 750  # bytes of a shard's header, about
-# The C library keeps some of what a forward frees, and more of it after more forwards: so there
-# are as many trials as cost little beside the harvest, and a tenth is added to the highest peak.
-_KEPT = 1.1
-_AGAIN = (8, 32)  # forwards from which on there is one more trial
+# Forwards from which on there is one more trial: the C library keeps some of what a forward
+# frees, and more of it after more forwards, so the last trial's peak is the likeliest.
+_AGAIN = (8, 32)
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ def predict(plan: Plan) -> Budget:
     shards = plan.shards
     sites = [site for site, lacking in plan.missing.items() if lacking]
     device = plan.model.device
+    give_back()
     held = resident(device)
     trial = _Trial({}, Spent(held.device, held.host), 0.0, 0.0)
     sizes = [-(-len(plan.contexts(number)) // plan.batch) for number in shards]
@@ -149,9 +150,8 @@ def _tried(plan: Plan, sites: Sequence[Site], batch: int, held: Spent, forwards:
     again = sum(forwards >= many for many in _AGAIN)
     trials = [_trial(plan, sites, batch) for _ in range(1 + again)]
     most = max(trial.peak.host for trial in trials)
-    host = held.host + int(_KEPT * max(0, most - held.host))
     fastest = min(trials, key=lambda trial: trial.batch_seconds)
-    return replace(fastest, peak=replace(fastest.peak, host=host))
+    return replace(fastest, peak=replace(fastest.peak, host=most))
 
 
 def _trial(plan: Plan, sites: Sequence[Site], size: int) -> _Trial:

@@ -13,7 +13,7 @@ from workbench.cache.budget import Budget, predict
 from workbench.cache.files import writable
 from workbench.cache.manifest import Manifest
 from workbench.cache.plan import Plan, planned
-from workbench.cache.resources import Spent, spending
+from workbench.cache.resources import Spent, give_back, spending
 from workbench.cache.sharing import Source, begin, end, make, used
 from workbench.cache.store import Store
 from workbench.cache.stored import Harvest
@@ -86,6 +86,7 @@ def carried_out(plan: Plan, budget: Budget, progress: Progress | None = None) ->
         }
         for folder, manifest in to_make.items():
             begin(folder, manifest)
+        give_back()  # the budget's own trials, so that the peak is the harvest's
         with spending(plan.model.device) as spent:
             n_bytes = make(to_make, plan.batch, _source(plan, folders), progress)
         for site in plan.missing:
