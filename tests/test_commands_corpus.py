@@ -71,6 +71,10 @@ def test_list(workbench, texts: Path) -> None:
     assert (row["n_ctx"], row["contexts"], row["tokens"], row["BOS"]) == (5, 2, 10, "<bos>")
     assert (corpus.packed_folder() / row["folder"] / "ids.npy").is_file()
     assert str(texts) in workbench("corpus", "list")
+    (corpus.packed_folder() / "junk").mkdir()
+    out = workbench("corpus", "list")
+    assert str(texts) in out and "junk" in out, "one bad folder does not hide the others"
+    assert len(json.loads(workbench("corpus", "list", "--json"))["damaged"]) == 1
 
 
 def test_pull(workbench, monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:

@@ -439,10 +439,10 @@ def test_a_stream_is_checked_when_it_is_asked_for(lively) -> None:
         ("a", {"temperature": float("inf")}, "temperature inf must be"),
         ("a", {"temperature": 1.0, "top_p": 0.0}, "top_p 0.0 must lie above 0"),
         ("a", {"temperature": 1.0, "top_p": 1.1}, "top_p 1.1 must lie above 0 and at most at 1"),
-        ("a", {"temperature": 1.0, "top_k": 0}, "top_k 0 must be 1 or more"),
+        ("a", {"temperature": 1.0, "top_k": 0}, "top_k 0 must be a whole number from 1"),
         ("a", {"top_k": 5}, "top_k and top_p need a temperature above 0"),
-        ("a", {"max_new_tokens": 0}, "max_new_tokens 0 must be 1 or more"),
-        ("a", {"seed": -1}, "seed -1 must be 0 or more"),
+        ("a", {"max_new_tokens": 0}, "max_new_tokens 0 must be whole, from 1"),
+        ("a", {"seed": -1}, "seed -1 must be a whole number from 0"),
         ([], {}, "no prompt is given; give at least one"),
         (["a", " ", "b", ""], {}, "prompt 1, 3 is empty; write at least one token"),
         (
@@ -509,3 +509,27 @@ def test_cuda_gives_the_cpus_text(lively, lively_folder, family: str, processing
         here = generate(lively(family, processing), PROMPTS, max_new_tokens=N, **settings)
         there = generate(on_gpu, PROMPTS, max_new_tokens=N, **settings)
         assert ids(there) == ids(here)
+
+
+def test_one_stop_text_is_no_list_of_letters(tiny: Callable[..., Model]) -> None:
+    model = tiny("gpt2")
+    one, several = (
+        generate(model, "the cat", stop=stop, max_new_tokens=8) for stop in ("t", ["t"])
+    )
+    assert [row.ids for row in one] == [row.ids for row in several]
+    with pytest.raises(InputError, match="is not a single token"):
+        generate(model, "the cat", stop="é€")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("prompt", "settings", "told"),
+    [
+        ("a", {"max_new_tokens": 2.5}, "max_new_tokens 2.5 must be whole"),
+        ("a", {"top_k": 3.5, "temperature": 1.0}, "top_k 3.5 must be a whole number"),
+        ([[5, 6, 7]], {}, "a prompt is a list; give texts, or Tokens"),
+    ],
+)
+def test_what_is_no_number_or_no_prompt(tiny: Callable[..., Model], prompt, settings, told) -> None:
+    with pytest.raises(InputError, match=told):
+        generate(tiny("gpt2"), prompt, **settings)

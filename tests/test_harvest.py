@@ -671,3 +671,17 @@ def test_harvest_is_a_handle(tiny, store) -> None:
     copy.zero_()
     assert float(one.contexts(0, 3).abs().max()) > 0, "what is handed out is the caller's own"
     assert np.prod(one.shape) == 11 * 10 * 24
+
+
+def test_a_lost_manifest_is_told_with_its_folder(tiny, store) -> None:
+    harvested = take(tiny("gpt2"), store, "1.z")["1.z"]
+    harvested.close()
+    (harvested.folder / "manifest.json").unlink()
+    told = r"manifest.json: .*expected a manifest beside the shards, found none; delete the folder"
+    with pytest.raises(DamagedError, match=told):
+        take(tiny("gpt2"), store, "1.z", shard_contexts=3)
+
+
+def test_open_one_harvest_at_a_time(tiny, store) -> None:
+    with pytest.raises(InputError, match=r"names 3 sites; open one harvest at a time"):
+        open_harvest(store, tiny("gpt2"), TEXT, "*.resid_post")

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from workbench.cache import Store, capture
 from workbench.errors import InputError
-from workbench.hooks import Edit, run
+from workbench.hooks import Edit, Start, run
 from workbench.models import Model, pad, positions_of
 
 ROWS = [[5, 9, 11], [7, 3, 200, 41, 8, 19, 77], [12, 13, 14, 15, 90]]
@@ -165,6 +165,22 @@ def test_masks_that_mark_no_prompt(tiny: Callable[..., Model], mask, words) -> N
         run(model, tokens, mask=wrong)
     with pytest.raises(InputError, match=words):
         capture(model, tokens, "0.z", mask=wrong)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_restart_from_a_padded_capture(road, side) -> None:
+    """The NaN that a capture leaves at padding must not reach a real token."""
+    model, also = road
+    batch = pad(ROWS, side=side)
+    full = run(model, batch.ids, mask=batch.mask, read=also, stop="never").logits
+    resid = capture(model, batch.ids, "1.resid_pre", mask=batch.mask)["1.resid_pre"]
+    assert bool(resid.isnan().any())
+    restarted = run(model, batch.ids, mask=batch.mask, start=Start(1, resid)).logits
+    assert full is not None and restarted is not None
+    assert bool(restarted[~batch.mask].isnan().all())
+    assert_close(restarted[batch.mask], full[batch.mask], atol=1e-5, rtol=1e-5)
+    with pytest.raises(InputError, match="holds NaN; give the mask"):
+        run(model, batch.ids, start=Start(1, resid))
 
 
 @pytest.mark.usefixtures("unchecked")

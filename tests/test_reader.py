@@ -231,7 +231,7 @@ def test_a_state_of_another_read_is_refused(ten, tmp_path) -> None:
         (ten, {"skip_bos": False}, "source"),
         (ten, {"keep": keep}, "source"),
         (other, {}, "source"),
-        ([ten, ten], {}, "source"),
+        ([ten, made_up(tmp_path, text(10), 4, "0.resid_post")], {}, "source"),
     ):
         with pytest.raises(InputError, match=f"of another read: {told}.*same seed, block and buf"):
             shuffled(source, state=first.state, **(order | change))
@@ -265,10 +265,12 @@ def test_a_state_not_made_from_its_json_is_told(ten) -> None:
 
 @pytest.mark.parametrize(
     "sizes",
-    [{"batch_size": 0}, {"seed": -1}, {"block": 0}, {"block": 9, "buffer": 8}],
+    [{"batch_size": 0}, {"epochs": 0}, {"seed": -1}, {"block": 0}, {"block": 9, "buffer": 8}],
 )
 def test_sizes_that_are_none_are_refused(ten, sizes: Settings) -> None:
-    with pytest.raises(InputError, match="sizes are whole numbers from 1, a seed from 0"):
+    with pytest.raises(
+        InputError, match="sizes and epochs are whole numbers from 1, a seed from 0"
+    ):
         shuffled(ten, **{"batch_size": 4, **sizes})
 
 
@@ -284,8 +286,29 @@ def test_harvests_that_cannot_be_read_by_rows_are_refused(ten, tiny, tmp_path) -
         shuffled(pattern, batch_size=4)
 
 
+def test_two_harvests_of_one_site_are_refused(tiny, tmp_path) -> None:
+    """They would be told apart by nothing: the second would stand for both."""
+    corpus, store = text(4), Store(tmp_path)
+    both = [
+        harvest(tiny("gpt2", processing), corpus, "1.resid_post", store)["1.resid_post"]
+        for processing in ("raw", "folded")
+    ]
+    with pytest.raises(InputError, match=r"several harvests are of 1.resid_post \(of other mod"):
+        shuffled(both, batch_size=2)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_choice_of_another_type_is_refused(ten) -> None:
+    keep = np.full(ten.corpus.ids.shape, 2)
+    with pytest.raises(InputError, match=r"keep is int64 of shape .*; give bool"):
+        shuffled(ten, batch_size=7, keep=keep)
+
+
 def test_a_choice_that_leaves_nothing_is_refused(ten) -> None:
     with pytest.raises(InputError, match="no row of text is left"):
         shuffled(ten, batch_size=4, keep=np.zeros((10, N_CTX), dtype=bool))
-    with pytest.raises(InputError, match=r"keep has shape \(3, 6\), the corpus \(10, 6\)"):
+    with pytest.raises(
+        InputError,
+        match=r"keep is bool of shape \(3, 6\); give bool of the corpus' shape \(10, 6\)",
+    ):
         shuffled(ten, batch_size=4, keep=np.ones((3, N_CTX), dtype=bool))

@@ -11,6 +11,8 @@ PLUGIN = Plugin(
         "attribution": "workbench.commands.attribution:COMMAND",
         "weights": "workbench.commands.weights:COMMAND",
         "generate": "workbench.commands.generate:COMMAND",
+        "ablate": "workbench.commands.ablate:COMMAND",
+        "steer": "workbench.commands.steer:COMMAND",
         "capture": "workbench.commands.capture:COMMAND",
         "harvest": "workbench.commands.harvest:COMMAND",
         "models": "workbench.commands.models:COMMAND",

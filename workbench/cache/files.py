@@ -91,7 +91,7 @@ def writable(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(
             f"the store cannot write {path} ({error.strerror or error}); "
-            "free some space or give another folder with --store"
+            "free some space, see that it may be written to, or give another folder with --store"
         ) from error
 
 

@@ -89,7 +89,7 @@ def shuffled(
     the order is not the same.
     """
     sources = [harvests] if isinstance(harvests, Harvest) else list(harvests)
-    _check_sizes(batch_size, seed, block, buffer)
+    _check_sizes(batch_size, seed, block, buffer, epochs)
     _check_sources(sources)
     chosen = _chosen(sources[0], skip_bos, keep)
     keys = [source.manifest.key.digest for source in sources]
@@ -201,19 +201,26 @@ def _chosen(
     documents = source.corpus.documents
     chosen = np.asarray(documents != PUT_IN) if skip_bos else np.ones(documents.shape, dtype=bool)
     if keep is not None:
-        if keep.shape != chosen.shape:
-            raise InputError(f"keep has shape {keep.shape}, the corpus {chosen.shape}; make it one")
+        keep = np.asarray(keep)
+        if keep.shape != chosen.shape or keep.dtype != bool:
+            raise InputError(
+                f"keep is {keep.dtype} of shape {keep.shape}; give bool of the corpus' shape "
+                f"{chosen.shape}"
+            )
         chosen = chosen & keep
     if not chosen.any():
         raise InputError(f"no row of {source.corpus.name} is left to read; keep some")
     return chosen.ravel()
 
 
-def _check_sizes(batch_size: int, seed: int, block: int, buffer: int) -> None:
-    if min(batch_size, block) < 1 or seed < 0 or buffer < block:
+def _check_sizes(batch_size: int, seed: int, block: int, buffer: int, epochs: int | None) -> None:
+    given = (batch_size, seed, block, buffer, 1 if epochs is None else epochs)
+    whole = all(type(number) is int for number in given)
+    if not whole or min(batch_size, block, given[-1]) < 1 or seed < 0 or buffer < block:
         raise InputError(
-            f"batch_size {batch_size}, seed {seed}, block {block}, buffer {buffer}: sizes are "
-            "whole numbers from 1, a seed from 0, and a buffer holds at least one block"
+            f"batch_size {batch_size}, seed {seed}, block {block}, buffer {buffer}, epochs "
+            f"{epochs}: sizes and epochs are whole numbers from 1, a seed from 0, and a buffer "
+            "holds at least one block"
         )
 
 
@@ -225,6 +232,13 @@ def _check_sources(sources: Sequence[Harvest]) -> None:
         raise InputError(
             f"harvests of {' and '.join(names.values())} have no rows in common; "
             "give harvests of one corpus"
+        )
+    places = [source.site for source in sources]
+    if twice := [str(place) for place in dict.fromkeys(places) if places.count(place) > 1]:
+        raise InputError(
+            f"several harvests are of {', '.join(twice)} (of other models or dtypes), and "
+            "rows are told apart by their site; read them one by one with the same seed, block and "
+            "buffer: the rows come in the same order"
         )
     for source in sources:
         if not source.site.kind.axes.startswith("batch pos"):

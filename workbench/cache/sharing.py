@@ -13,9 +13,10 @@ from typing import BinaryIO
 
 from torch import Tensor
 
-from workbench.cache.files import sync_folder
+from workbench.cache.files import DamagedError, sync_folder
 from workbench.cache.locks import Lock, lock_file, lock_folder
 from workbench.cache.manifest import Manifest, finished, read_manifest, shard_path
+from workbench.cache.resources import give_back
 from workbench.cache.shards import ShardWriter
 from workbench.cache.stream import Progress
 from workbench.errors import InputError
@@ -43,6 +44,11 @@ def begin(folder: Path, manifest: Manifest) -> None:
     with _alone(folder):
         there = read_manifest(folder, manifest.key)
         if there is None:
+            if any(folder.glob("shard-*.safetensors")):
+                raise DamagedError(
+                    f"{folder / 'manifest.json'}: field file: expected a manifest beside the "
+                    "shards, found none; delete the folder and harvest again"
+                )
             manifest.write(folder)
         elif (there.shape, there.shard_contexts) != (manifest.shape, manifest.shard_contexts):
             raise InputError(
@@ -136,6 +142,7 @@ def _shard(
                     path = shard_path(folder, number)
                     path.with_suffix(".part").replace(path)
                     sync_folder(folder)
+                give_back()  # else memory grows with the number of shards
             yield len(these), written
 
 

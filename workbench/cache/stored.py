@@ -19,7 +19,7 @@ from workbench.corpus import Corpus
 from workbench.errors import InputError
 from workbench.hooks import sites
 from workbench.models import DTYPES, Model
-from workbench.sites import Site, expand
+from workbench.sites import Site, named
 
 
 class Harvest:
@@ -120,7 +120,9 @@ def open_harvest(
     Raises `InputError` where there is none, or it is not finished, and `DamagedError` where a
     file of it is not what it should be.
     """
-    (place,) = expand(site, sites(model))
+    place, *more = named(site, sites(model))
+    if more:
+        raise InputError(f"{site!r} names {1 + len(more)} sites; open one harvest at a time")
     name = dtype_named(dtype, model.dtype)
     keys = {
         other: corpus_keys(model, corpus, [place.whole], other)[place.whole] for other in DTYPES

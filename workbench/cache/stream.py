@@ -79,5 +79,5 @@ def _chunks(
 
 def check_batch(batch: int) -> None:
     """Raises `InputError` unless `batch` is a number of contexts."""
-    if batch < 1:
+    if type(batch) is not int or batch < 1:
         raise InputError(f"a batch of {batch} contexts holds nothing; give a whole number from 1")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from workbench.circuits.heads import Folded, folded, layers
 from workbench.models import Model
-from workbench.models.weights import norm
+from workbench.models.weights import check_queries, norm
 from workbench.sites import Head
 
 COMPOSITIONS = ("Q", "K", "V")
@@ -40,6 +40,7 @@ def composition(
     (Elhage et al. 2021); rotary models' QK without rotation. NaN where the source is not
     earlier or a head is zero. Compare with `baseline`.
     """
+    check_queries(model, 0)
     writers = torch.stack([_writer(layer) for layer in layers(model)])
     readers = torch.stack([_reader(layer, kind) for layer in layers(model)])
     n_layers, n_heads = writers.shape[:2]
@@ -62,6 +63,7 @@ def baseline(model: Model) -> float:
 @torch.no_grad()
 def partners(model: Model, head: Head) -> Partners:
     """The composition scores of one head with all others."""
+    check_queries(model, 0)
     own, sizes = folded(model, head), model.architecture
     writer = _writer(own)[head.head][None]
     readers = [_reader(own, kind)[head.head][None] for kind in COMPOSITIONS]

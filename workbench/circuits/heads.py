@@ -13,6 +13,7 @@ from workbench.models.weights import (
     attention_weights,
     by_head,
     check_head,
+    check_queries,
     norm,
     rotation,
 )
@@ -56,6 +57,7 @@ def qk(model: Model, head: Head, *, distance: int = 0) -> Circuit:
     see in its own position. Raises `InputError` for a distance outside the context.
     """
     layer, turn = folded(model, head), rotation(model, distance)
+    check_queries(model, head.layer)
     queries, keys = layer.queries[head.head], layer.keys[head.head]
     turned = queries if turn is None else queries @ turn
     return Circuit(

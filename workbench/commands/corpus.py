@@ -104,14 +104,17 @@ def _list(arguments: Namespace) -> int:
         }
         for folder, card in corpus.cards().items()
     ]
+    damaged = corpus.damaged_cards()
     if arguments.json:
-        output.dump({"built_in": built_in, "packed": packed})
+        output.dump({"built_in": built_in, "packed": packed, "damaged": damaged})
         return 0
     output.table("built-in corpora", list(built_in[0]), [list(row.values()) for row in built_in])
     if packed:
         title = f"packed, in {corpus.packed_folder()}"
         columns = [column for column in packed[0] if column != "folder"]
         output.table(title, columns, [[row[column] for column in columns] for row in packed])
+    for told in damaged:
+        output.say(told)
     output.say("Also: a text, .jsonl or .parquet file, a folder of .txt files, a Hub data set.")
     return 0
 

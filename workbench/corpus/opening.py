@@ -135,7 +135,7 @@ def _bos_id(vocabulary: Vocabulary, bos: bool | None) -> int | None:
 
 def _check_sizes(n_ctx: int, max_tokens: int | None, model: Model) -> None:
     limit = model.architecture.n_ctx
-    if not 2 <= n_ctx <= limit:
+    if type(n_ctx) is not int or not 2 <= n_ctx <= limit:
         raise InputError(
             f"n_ctx {n_ctx:,} does not fit: {model.name} takes contexts of 2 to {limit:,} tokens"
         )
@@ -185,7 +185,8 @@ def _pack(
     except OSError as error:
         raise InputError(
             f"{name} cannot be packed into {folder} ({error.strerror or error}); "
-            "free some space or give another home with $WORKBENCH_HOME"
+            "free some space, see that it may be written to, or give another home with "
+            "$WORKBENCH_HOME"
         ) from error
 
 

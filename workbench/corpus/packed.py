@@ -120,9 +120,21 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def cards() -> dict[Path, dict[str, Any]]:
-    """The cards of all packed corpora, by folder."""
-    folders = packed_folder().glob("[!.]*")
-    return {folder: read_card(folder) for folder in sorted(folders)}
+    """The cards of all packed corpora that have a whole one, by folder."""
+    return {folder: card for folder, card in _cards() if isinstance(card, dict)}
+
+
+def damaged_cards() -> list[str]:
+    """What is wrong in the folders that have none."""
+    return [str(fault) for _, fault in _cards() if isinstance(fault, InputError)]
+
+
+def _cards() -> Iterator[tuple[Path, dict[str, Any] | InputError]]:
+    for folder in sorted(packed_folder().glob("[!.]*")):
+        try:
+            yield folder, read_card(folder)
+        except InputError as error:
+            yield folder, error
 
 
 def _array(path: Path, shape: tuple[int, int], expected: str) -> Int[np.ndarray, "context pos"]:

@@ -65,9 +65,13 @@ def check_past(past: Past, tokens: Int[Tensor, "batch pos"], model: Model) -> No
 
 def as_cache(past: Past | None) -> DynamicCache:
     """The Hub library's cache over the same tensors; its updates make new ones."""
-    if past is None:
-        return DynamicCache()
-    return DynamicCache(list(zip(past.keys, past.values, strict=True)))
+    cache = DynamicCache()
+    for keys, values in zip(past.keys, past.values, strict=True) if past else ():
+        layer = DynamicLayer()
+        layer.lazy_initialization(keys, values)
+        layer.keys, layer.values = keys, values  # `update` would copy them first
+        cache.layers.append(layer)
+    return cache
 
 
 def from_cache(cache: DynamicCache) -> Past:

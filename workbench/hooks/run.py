@@ -97,7 +97,7 @@ def run(
         _check_caches(road, past is not None or keep_past)
         cache = as_cache(past) if past is not None or keep_past else None
         here = None if columns is None else columns.to(model.device)
-        with started(road, start), unembedding(road, here):
+        with started(road, _clean(start, real)), unembedding(road, here):
             logits, stopped = forward(
                 road, state, tokens.to(model.device), **_masks(mask, tokens, model, cache)
             )
@@ -134,6 +134,18 @@ def _check_settings(
         check_mask(mask, tokens, past.length if past else 0)
     if past is not None:
         check_past(past, tokens, model)
+
+
+def _clean(start: Start | None, real: Bool[Tensor, "batch pos"] | None) -> Start | None:
+    """The start with 0 for the NaN that a padded capture leaves: attention would carry it on."""
+    if start is None:
+        return None
+    resid = fill_padding(start.resid, start.site, real, 0.0)
+    if bool(resid.isnan().any()):
+        raise InputError(
+            "the residual to start from holds NaN; give the mask of the padded batch it is of"
+        )
+    return Start(start.layer, resid)
 
 
 def _columns(

@@ -104,8 +104,8 @@ def save_lens(
         write_whole(folder / CARD, json.dumps(card, indent=1).encode())
     except OSError as error:
         raise InputError(
-            f"the lens cannot be kept in {folder} ({error.strerror or error}); free some space or "
-            "give another home with $WORKBENCH_HOME"
+            f"the lens cannot be kept in {folder} ({error.strerror or error}); free some space, "
+            "see that it may be written to, or give another home with $WORKBENCH_HOME"
         ) from error
     for other in folder.glob("*.safetensors"):
         if other != file:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from workbench.errors import InputError
 from workbench.models.fingerprint import (
     Identity,
     config_digest,
@@ -25,7 +26,7 @@ from workbench.models.tokens import Tokens, Vocabulary, token_id, tokenize
 
 @dataclass(frozen=True)
 class Architecture:
-    """The sizes of a model; `family` is the Hub's model type, or `native`."""
+    """The sizes of a model; `family` is the Hub's model type, or `native`; `d_mlp` may be 0."""
 
     family: str
     n_layers: int
@@ -35,6 +36,7 @@ class Architecture:
     d_head: int
     d_vocab: int
     n_ctx: int
+    d_mlp: int
 
 
 class Model:
@@ -142,10 +144,16 @@ class Model:
     ) -> Float[Tensor, "*batch d_vocab"]:
         """Final norm and unembedding of a residual stream: what the logit lens reads.
 
-        With `grad`, what comes out can be differentiated.
+        With `grad`, what comes out can be differentiated. Raises `InputError` for a model that
+        caps its logits (Gemma 2): this would read others.
         """
         with self.lock, torch.set_grad_enabled(grad):
             self.fresh_bridge()
+            if (getattr(self.bridge.cfg, "output_logits_soft_cap", None) or -1) > 0:
+                raise InputError(
+                    f"{self.name} ({self.architecture.family}) caps its logits, which this "
+                    "analysis does not take into account; use a model without the cap"
+                )
             return self.bridge.unembed(self.bridge.ln_final(resid))
 
     def output_matrix(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
@@ -171,4 +179,5 @@ def _architecture(cfg: Any, family: str) -> Architecture:
         d_head=cfg.d_head,
         d_vocab=cfg.d_vocab,
         n_ctx=cfg.n_ctx,
+        d_mlp=0 if cfg.attn_only else cfg.d_mlp,
     )

@@ -116,6 +116,15 @@ def attention_weights(model: Model, layer: int) -> AttentionWeights:
     )
 
 
+def check_queries(model: Model, layer: int) -> None:
+    """Raise `InputError` where queries and keys are normalised: no matrix stands for QK then."""
+    if hasattr(_block(model, layer).attn, "q_norm"):
+        raise InputError(
+            f"{model.name} ({model.architecture.family}) normalises queries and keys, so its QK "
+            "circuits are no product of weights; look at OV, or at patterns"
+        )
+
+
 def by_head(
     shared: Float[Tensor, "kv_head d_model d_head"], n_heads: int
 ) -> Float[Tensor, "head d_model d_head"]:
@@ -239,7 +248,13 @@ def _block(model: Model, layer: int) -> Any:
     n_layers = model.architecture.n_layers
     if not 0 <= layer < n_layers:
         raise InputError(f"layer {layer} is out of range: layers run from 0 to {n_layers - 1}")
-    return _fresh(model).blocks[layer]
+    block = _fresh(model).blocks[layer]
+    if hasattr(block, "ln1_post") or hasattr(block, "ln2_post"):
+        raise InputError(
+            f"{model.name} ({model.architecture.family}) normalises what attention and MLP write, "
+            "so this analysis of its weights does not apply"
+        )
+    return block
 
 
 def _detached(tensor: Any) -> Tensor:

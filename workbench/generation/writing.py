@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from workbench.errors import InputError
+from workbench.generation.drawing import Draw
 from workbench.hooks import Edit, run, sites
 from workbench.hooks.edits import edited
 from workbench.models import Model, Tokens, pad
@@ -60,7 +59,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
-    stop: Sequence[str | int] = (),
+    stop: str | int | Sequence[str | int] = (),
     eos: bool = True,
     bos: bool | None = None,
     chat: bool = False,
@@ -93,7 +92,7 @@ def stream(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
-    stop: Sequence[str | int] = (),
+    stop: str | int | Sequence[str | int] = (),
     eos: bool = True,
     bos: bool | None = None,
     chat: bool = False,
@@ -115,6 +114,7 @@ def stream(
     context, and for logits that are not finite.
     """
     given = [prompts] if isinstance(prompts, str | Tokens) else list(prompts)
+    stop = [stop] if isinstance(stop, str | int) else list(stop)
     _check(given, max_new_tokens, temperature, top_k, top_p, seed)
     rows = [model.tokenize(p, bos=bos, chat=chat) if isinstance(p, str) else p for p in given]
     n_ctx = model.architecture.n_ctx
@@ -124,7 +124,7 @@ def stream(
             f"{', '.join(full)}; shorten it"
         )
     stops = _stops(model, stop) | set(model.vocabulary.stop_ids if eos else ())
-    draw = _Draw(temperature, top_k, top_p, seed, len(rows))
+    draw = Draw(temperature, top_k, top_p, seed, len(rows))
     return _steps(model, rows, max_new_tokens, edits, draw, stops)
 
 
@@ -136,20 +136,32 @@ def _check(
     top_p: float | None,
     seed: int,
 ) -> None:
+    foreign = [type(p).__name__ for p in prompts if not isinstance(p, str | Tokens)]
+    if foreign:
+        raise InputError(
+            f"a prompt is a {foreign[0]}; give texts, or Tokens such as `models.from_ids` makes"
+        )
     empty = [i for i, p in enumerate(prompts) if not (p.strip() if isinstance(p, str) else p.ids)]
     filters = (top_k, top_p) != (None, None)
     rules = [
         (len(prompts) > 0, "no prompt is given; give at least one"),
         (not empty, f"prompt {', '.join(map(str, empty))} is empty; write at least one token"),
-        (max_new_tokens >= 1, f"max_new_tokens {max_new_tokens} must be 1 or more"),
+        (
+            _whole(max_new_tokens, 1),
+            f"max_new_tokens {max_new_tokens} must be whole, from 1",
+        ),
         (0 <= temperature < math.inf, f"temperature {temperature} must be 0 (greedy) or more"),
-        (top_k is None or top_k >= 1, f"top_k {top_k} must be 1 or more"),
+        (top_k is None or _whole(top_k, 1), f"top_k {top_k} must be a whole number from 1"),
         (top_p is None or 0 < top_p <= 1, f"top_p {top_p} must lie above 0 and at most at 1"),
         (temperature != 0 or not filters, "top_k and top_p need a temperature above 0"),
-        (seed >= 0, f"seed {seed} must be 0 or more"),
+        (_whole(seed, 0), f"seed {seed} must be a whole number from 0"),
     ]
     if faults := [told for kept, told in rules if not kept]:
         raise InputError("; ".join(faults))
+
+
+def _whole(number: object, least: int) -> bool:
+    return type(number) is int and number >= least
 
 
 def _stops(model: Model, stop: Sequence[str | int]) -> set[int]:
@@ -166,7 +178,7 @@ def _steps(
     prompts: Sequence[Tokens],
     max_new_tokens: int,
     edits: Sequence[Edit],
-    draw: "_Draw",
+    draw: Draw,
     stops: set[int],
 ) -> Iterator[tuple[Generation, ...]]:
     n_ctx, caches = model.architecture.n_ctx, model.bridge_road.caches
@@ -212,57 +224,6 @@ def _grown(
     elif len(row.prompt) + len(ids) == n_ctx:
         stopped = "context"
     return replace(row, ids=ids, stopped=stopped)
-
-
-class _Draw:
-    """Logits to one token for each row, every row with a generator of its own."""
-
-    def __init__(
-        self, temperature: float, top_k: int | None, top_p: float | None, seed: int, n_rows: int
-    ) -> None:
-        self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
-        self.generators = [
-            torch.Generator().manual_seed(
-                int(np.random.SeedSequence((seed, row)).generate_state(1, np.uint64)[0])
-            )
-            for row in range(n_rows)
-        ]
-
-    def __call__(self, logits: Float[Tensor, "batch d_vocab"]) -> list[int]:
-        if not bool(logits.amax(dim=-1).isfinite().all()):
-            raise InputError(
-                "the next token's logits are not finite: an edit, or float16, drove the "
-                "activations out of range; make the edit smaller or load the model in float32"
-            )
-        if self.temperature == 0:
-            return logits.argmax(dim=-1).tolist()
-        # On the CPU, so that a seed means the same text on every device.
-        logits = filtered(logits.float().cpu(), self.temperature, self.top_k, self.top_p)
-        return [
-            int(torch.multinomial(probs, 1, generator=generator))
-            for probs, generator in zip(logits.softmax(dim=-1), self.generators, strict=True)
-        ]
-
-
-def filtered(
-    logits: Float[Tensor, "batch d_vocab"],
-    temperature: float,
-    top_k: int | None = None,
-    top_p: float | None = None,
-) -> Float[Tensor, "batch d_vocab"]:
-    """The logits that tokens are drawn by: over the temperature, -inf for what is left out."""
-    # Shifted, and never divided by 0: no temperature is small enough to overflow.
-    least_temperature = torch.finfo(logits.dtype).tiny
-    logits = (logits - logits.amax(dim=-1, keepdim=True)) / max(temperature, least_temperature)
-    if top_k is not None:
-        least = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    if top_p is not None:
-        ascending, order = logits.sort(dim=-1)
-        out = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - top_p
-        out[:, -1] = False
-        logits = logits.masked_fill(out.scatter(1, order, out), -torch.inf)
-    return logits
 
 
 def _each_position_once(model: Model, edits: Sequence[Edit]) -> list[Edit]:

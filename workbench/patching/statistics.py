@@ -1,0 +1,56 @@
+"""Effects over prompts: means in units of the two anchors, with bootstrap intervals."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from workbench.errors import InputError
+
+_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the bounds of its interval, each of the shape of what was averaged."""
+
+    mean: Float[Tensor, "*shape"]
+    low: Float[Tensor, "*shape"]
+    high: Float[Tensor, "*shape"]
+
+
+def normalised(
+    values: Float[Tensor, "*shape pair"],
+    clean: Float[Tensor, " pair"],
+    corrupted: Float[Tensor, " pair"],
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """How far values stand from corrupted (0) to clean (1): a ratio of means over pairs.
+
+    The interval is the percentile bootstrap over pairs (Efron 1979). Raises `InputError` where
+    both anchors are equal.
+    """
+    check_anchors(clean, corrupted)
+    n = len(clean)
+    drawn = torch.randint(n, (_DRAWS, n), generator=torch.Generator().manual_seed(seed))
+    counts = torch.zeros(_DRAWS, n).scatter_add_(1, drawn, torch.ones(_DRAWS, n)) / n
+    weights = counts.to(values.device, torch.float64)
+    gain, span = (values - corrupted).double(), (clean - corrupted).double()
+    means = (gain @ weights.T) / (weights @ span)
+    tail = (1 - confidence) / 2
+    bounds = torch.tensor([tail, 1 - tail], dtype=torch.float64, device=values.device)
+    low, high = means.nanquantile(bounds, dim=-1)
+    return Interval((gain.mean(-1) / span.mean()).float(), low.float(), high.float())
+
+
+def check_anchors(clean: Float[Tensor, " pair"], corrupted: Float[Tensor, " pair"]) -> None:
+    """Raise `InputError` where clean and corrupted runs are told apart by nothing."""
+    apart = float((clean - corrupted).double().mean().abs())
+    if apart <= 1e-6 * max(1.0, float(clean.abs().max())):
+        raise InputError(
+            f"clean and corrupted runs have the same metric ({float(clean.mean()):.4f} on the "
+            "mean), so no effect has a unit; give other pairs or another metric"
+        )
