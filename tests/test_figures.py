@@ -165,3 +165,42 @@ def test_a_large_grid_has_no_more_ticks_than_can_be_read() -> None:
     )
     assert len(shown["xaxis"]["ticktext"]) <= 40
     assert shown["xaxis"]["ticktext"][1] == names[shown["xaxis"]["tickvals"][1]]
+
+
+def test_effects_are_drawn_as_given() -> None:
+    mean = np.array([[0.5, -0.25], [0.0, 1.5]])
+    names = [[f"blocks.{layer}.hook_resid_pre at {SCRIPT}"] * 2 for layer in range(2)]
+    how = {"axes": ("layer", "place"), "title": "resid_pre"}
+    figure = figures.effects(
+        mean, mean - 0.1, mean + 0.2, ["L0", "L1"], ["the", "the"], **how, names=names
+    )
+    assert np.array_equal(numbers(figure), mean)
+    shown = first(figure)
+    assert (shown["trace"]["zmin"], shown["trace"]["zmax"]) == (-1.5, 1.5)
+    name, low, high = shown["trace"]["customdata"][1][1]
+    assert name.startswith("blocks.1.hook_resid_pre at &lt;script")
+    assert (low, high) == (pytest.approx(1.4), pytest.approx(1.7))
+    assert "[%{customdata[1]:.3f}, %{customdata[2]:.3f}]" in shown["trace"]["hovertemplate"]
+    assert shown["xaxis"]["tickvals"] == [0, 1], "equal tokens keep columns of their own"
+    assert SCRIPT not in json.dumps(shown)
+
+
+def test_effects_of_noising_part_at_one() -> None:
+    how = {"axes": ("layer", "place"), "title": ""}
+    mean = np.array([[1.0, 0.25]])
+    shown = first(figures.effects(mean, None, None, ["L0"], ["a", "b"], **how, nothing=1.0))
+    assert (shown["trace"]["zmin"], shown["trace"]["zmax"]) == (0.25, 1.75)
+    assert shown["trace"]["customdata"] == [[["L0 → a"], ["L0 → b"]]]
+    assert "customdata[1]" not in shown["trace"]["hovertemplate"], "one pair has no interval"
+    shared = first(figures.effects(mean, None, None, ["L0"], ["a", "b"], **how, limit=2.0))
+    assert (shared["trace"]["zmin"], shared["trace"]["zmax"]) == (-2, 2)
+    none = first(figures.effects(np.zeros((1, 1)), None, None, ["L0"], ["a"], **how))
+    assert (none["trace"]["zmin"], none["trace"]["zmax"]) == (-1, 1)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_bounds_of_another_shape_are_told() -> None:
+    mean = np.zeros((1, 2))
+    how = {"axes": ("layer", "place"), "title": ""}
+    with pytest.raises(ValueError, match=r"bound of shape \(1, 1\) needs 1 row and 1 column"):
+        figures.effects(mean, np.zeros((1, 1)), mean, ["L0"], ["a", "b"], **how)

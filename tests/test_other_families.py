@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from workbench.lens import lens, residuals
 from workbench.models import Model, load
 from workbench.sites import Head
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": 300,
     "hidden_size": 24,
     "intermediate_size": 48,

@@ -176,6 +176,68 @@ def test_what_a_past_refuses(tiny: Callable[..., Model], by_hand: Model, ids) ->
         run(by_hand, ids % 27, keep_past=True)
 
 
+# Rows that join at later layers
+
+
+@pytest.mark.parametrize("kept_positions", [0, 5])
+def test_rows_that_join_are_restarts_of_their_own(road, ids, kept_positions: int) -> None:
+    model, also = road
+    if model.architecture.family == "native":
+        pytest.skip("native models keep no past")
+    full = run(model, ids, read=["0.resid_pre", "1.resid_pre", "2.resid_pre", *also],
+               stop="never", keep_past=True)  # fmt: skip
+    late = ids[:, kept_positions:]
+    starts = [
+        Start(layer, full[f"{layer}.resid_pre"][rows, kept_positions:].contiguous() * 1.1)
+        for layer, rows in ((0, [1]), (1, [0, 1]), (2, [0]))
+    ]
+    order = [1, 0, 1, 0]
+    past = None
+    if kept_positions:
+        before = kept(full).upto(kept_positions)
+        there = (1, 3, 4)
+        past = Past(
+            tuple(t[order[:n]] for t, n in zip(before.keys, there, strict=True)),
+            tuple(t[order[:n]] for t, n in zip(before.values, there, strict=True)),
+        )
+    joined = run(model, late[order], start=starts, past=past, read=also and ["2.resid_post"],
+                 stop="never", logits_at=-1)  # fmt: skip
+    assert joined.logits is not None and joined.logits.shape[0] == 4
+    row = 0
+    for start in starts:
+        n = len(start.resid)
+        rows = order[row : row + n]
+        alone = run(
+            model, late[rows], start=start, logits_at=-1,
+            past=None if past is None else Past(
+                tuple(t[rows] for t in before.keys), tuple(t[rows] for t in before.values)
+            ),
+        )  # fmt: skip
+        assert_close(joined.logits[row : row + n], logits(alone), atol=1e-5, rtol=1e-5)
+        row += n
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        ((1, 0), "each layer once, the lowest first"),
+        ((1, 1), "each layer once"),
+        ((0, 3), "layers run from 0 to 2"),
+        ((0, 1, 2), "the residual to start from has shape"),
+    ],
+)
+def test_starts_that_do_not_fit(tiny: Callable[..., Model], ids, layers, told: str) -> None:
+    starts = [Start(layer, torch.zeros(1, 12, 24)) for layer in layers]
+    with pytest.raises(InputError, match=told):
+        run(tiny("gpt2"), ids, start=starts)
+    with pytest.raises(InputError, match="2 rows start somewhere, there are 3 rows of tokens"):
+        run(
+            tiny("gpt2"),
+            ids[[0, 0, 1]],
+            start=[Start(0, starts[0].resid), Start(2, starts[0].resid)],
+        )
+
+
 # To few logits
 
 

@@ -1,5 +1,6 @@
 """Patching sweeps: each number is what one forward of its own by TransformerLens gives."""
 
+import itertools
 import math
 import random
 
@@ -38,8 +39,8 @@ def pairs_of(model: Model, *lengths: int, seed: int = 0, first: int | None = Non
         corrupted[at] = corrupted[at] if corrupted[at] != clean[at] else clean[at] % (size - 1) + 1
         answers = ids(2)
         wrong = next(token for token in range(1, size) if token not in answers)
-        prompts = (from_ids(model.vocabulary, row, bos=False) for row in (clean, corrupted))
-        rows.append(Pair(*prompts, tuple(answers), (wrong,), {"middle": length // 2}))
+        one, two = (from_ids(model.vocabulary, row, bos=False) for row in (clean, corrupted))
+        rows.append(Pair(one, two, tuple(answers), (wrong,), {"middle": length // 2}))
     return Pairs("random", tuple(rows))
 
 
@@ -236,14 +237,17 @@ def test_before_the_prompts_part_nothing_changes(tiny) -> None:
 )
 def test_batches_hold_every_row_once(starts: list[int], most: int, reuse: bool) -> None:
     positions = torch.tensor([[start] for start in starts])
-    rows = rows_of(positions, torch.zeros(len(starts), dtype=torch.long), None, 2)
+    rows = rows_of(positions, torch.zeros(len(starts), dtype=torch.long), None, 3, 2)
     seen = []
     for begin, batch in batches(rows, 12, most, reuse=reuse):
         assert bool((batch.start >= begin).all())
         assert len(batch) == 1 or len(batch) * (12 - begin) <= most
         assert reuse or begin == 0
-        seen += list(zip(batch.pair.tolist(), batch.component.tolist(), strict=True))
-    assert sorted(seen) == [(pair, part) for pair in range(len(starts)) for part in range(2)]
+        assert batch.layer.tolist() == sorted(batch.layer.tolist())
+        seen += list(zip(*(x.tolist() for x in (batch.layer, batch.pair, batch.component)),
+                         strict=True))  # fmt: skip
+    expected = itertools.product(range(3), range(len(starts)), range(2))
+    assert sorted(seen) == list(expected)
 
 
 def test_small_memory_gives_the_same_numbers(tiny) -> None:

@@ -13,6 +13,7 @@ PLUGIN = Plugin(
         "generate": "workbench.commands.generate:COMMAND",
         "ablate": "workbench.commands.ablate:COMMAND",
         "steer": "workbench.commands.steer:COMMAND",
+        "patch": "workbench.commands.patch:COMMAND",
         "capture": "workbench.commands.capture:COMMAND",
         "harvest": "workbench.commands.harvest:COMMAND",
         "models": "workbench.commands.models:COMMAND",

@@ -129,7 +129,8 @@ def sample(model: Model, folder: Path, recipe: Recipe) -> Iterator[Progress]:
 
 def rows_of(path: Path) -> list[dict]:
     """The texts of one batch: `text`, `sort`, `tokens`."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(encoding="utf-8", newline="\n") as lines:  # a text may hold other line ends
+        return [json.loads(line) for line in lines]
 
 
 def _batch(model: Model, recipe: Recipe, number: int) -> list[dict]:

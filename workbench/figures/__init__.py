@@ -8,6 +8,7 @@ from workbench.figures.circuits import eigenvalues, grid
 from workbench.figures.layout import DIVERGING, SEQUENTIAL
 from workbench.figures.lens import divergence, lens, ranks
 from workbench.figures.page import page
+from workbench.figures.patching import effects
 
 __all__ = [
     "DIVERGING",
@@ -15,6 +16,7 @@ __all__ = [
     "Figure",
     "contributions",
     "divergence",
+    "effects",
     "eigenvalues",
     "grid",
     "head_scores",

@@ -13,10 +13,13 @@ from workbench.models import Model
 
 @dataclass(frozen=True)
 class Past:
-    """Keys (rotated) and values of the first positions, layer by layer; never written to."""
+    """Keys (rotated) and values of the first positions, layer by layer; never written to.
 
-    keys: tuple[Float[Tensor, "batch kv_head pos d_head"], ...]
-    values: tuple[Float[Tensor, "batch kv_head pos d_head"], ...]
+    A layer holds the rows that are there: all, unless rows start at several layers.
+    """
+
+    keys: tuple[Float[Tensor, "_ kv_head pos d_head"], ...]
+    values: tuple[Float[Tensor, "_ kv_head pos d_head"], ...]
 
     @property
     def length(self) -> int:

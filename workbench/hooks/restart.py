@@ -1,8 +1,9 @@
 """A forward that begins at a later layer, and one that unembeds few positions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,8 +27,21 @@ class Start:
         return Site("resid_pre", self.layer)
 
 
-def check_start(start: Start, tokens: Tensor, model: Model) -> None:
-    """Raise `InputError` unless the residual fits the tokens and the model."""
+def check_starts(starts: Sequence[Start], tokens: Tensor, model: Model) -> None:
+    """Raise `InputError` unless the residuals fit the tokens and the model, lowest layer first."""
+    layers = [start.layer for start in starts]
+    if layers != sorted(set(layers)):
+        raise InputError(f"rows start at layers {layers}; give each layer once, the lowest first")
+    first = 0
+    for start in starts:
+        rows = len(start.resid) if len(starts) > 1 else len(tokens)
+        _check_start(start, tokens[first : first + rows], model)
+        first += rows
+    if first != len(tokens):
+        raise InputError(f"{first} rows start somewhere, there are {len(tokens)} rows of tokens")
+
+
+def _check_start(start: Start, tokens: Tensor, model: Model) -> None:
     n_layers = model.architecture.n_layers
     if not 0 <= start.layer < n_layers:
         raise InputError(
@@ -55,35 +69,47 @@ def check_above(start: Start, sites: list[Site]) -> None:
 
 
 @contextmanager
-def started(road: Road, start: Start | None) -> Iterator[None]:
-    """Blocks below the start hand their input on; the residual enters at the start.
+def started(road: Road, starts: Sequence[Start]) -> Iterator[None]:
+    """Blocks below the first start hand their input on; residuals enter, or join, at their layers.
 
     The model's own forward still makes its masks and rotary tables, so that those are right
     for every family. An instance attribute hides a block's `forward` and is deleted again.
     """
-    if start is None:
+    if not starts:
         yield
         return
 
     def hand_on(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
         return road.passing(hidden)
 
-    def enter(module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        if args:
-            return (start.resid, *args[1:]), kwargs
-        return args, {**kwargs, next(iter(kwargs)): start.resid}
-
-    below = road.blocks[: start.layer]
-    handle = road.blocks[start.layer].register_forward_pre_hook(enter, with_kwargs=True)
+    below = road.blocks[: starts[0].layer]
+    handles = [
+        road.blocks[start.layer].register_forward_pre_hook(
+            partial(_enter, start.resid, joins=number > 0), with_kwargs=True
+        )
+        for number, start in enumerate(starts)
+    ]
     try:
         for block in below:
             object.__setattr__(block, "forward", hand_on)
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
         for block in below:
             if "forward" in vars(block):
                 object.__delattr__(block, "forward")
+
+
+def _enter(
+    resid: Tensor, module: Any, args: tuple, kwargs: dict[str, Any], *, joins: bool
+) -> tuple[tuple, dict[str, Any]]:
+    """What a block gets: the residual alone, or below the rows that are there already."""
+    before = args[0] if args else next(iter(kwargs.values()))
+    given = torch.cat([before, resid]) if joins else resid
+    if args:
+        return (given, *args[1:]), kwargs
+    return args, {**kwargs, next(iter(kwargs)): given}
 
 
 @contextmanager

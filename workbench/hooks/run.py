@@ -16,7 +16,7 @@ from workbench.hooks.edits import Edit
 from workbench.hooks.forward import State, forward
 from workbench.hooks.padding import fill_padding
 from workbench.hooks.past import Past, as_cache, check_past, from_cache
-from workbench.hooks.restart import Start, check_above, check_start, started, unembedding
+from workbench.hooks.restart import Start, check_above, check_starts, started, unembedding
 from workbench.models import Model, Road, check_mask, positions_of
 from workbench.sites import Request, Site, expand, look_up
 
@@ -57,7 +57,7 @@ def run(
     read: Request | Iterable[Request] = (),
     edit: Edit | Sequence[Edit] = (),
     mask: Bool[Tensor, "batch all"] | None = None,
-    start: Start | None = None,
+    start: Start | Sequence[Start] = (),
     past: Past | None = None,
     keep_past: bool = False,
     logits_at: int | Int[Tensor, "rows kept"] | None = None,
@@ -71,9 +71,10 @@ def run(
 
     `mask` is True on real tokens, padding may stand to their left or right: a row then gives
     what it gives alone, and padded positions read NaN. `start` begins at a later block from a
-    given residual. `past` holds keys and values of earlier positions (`keep_past` returns
-    them), `tokens` are then the later ones alone, `mask` covers both. `logits_at` unembeds only
-    these columns of `tokens`, negative ones counted from the end.
+    given residual; with several, rows join the batch at their layers, in the order given, and
+    `read` has the rows that are there. `past` holds keys and values of earlier positions
+    (`keep_past` returns them), `tokens` are then the later ones alone, `mask` covers both.
+    `logits_at` unembeds only these columns of `tokens`, negative ones counted from the end.
 
     Raises `InputError` for a site that the model lacks or that lies below `start`, tokens
     outside the vocabulary or the context, a mask with gaps, an edit that lies above the stop,
@@ -82,10 +83,11 @@ def run(
     """
     check_tokens(model, tokens, before=past.length if past else 0)
     edits = (edit,) if isinstance(edit, Edit) else tuple(edit)
+    starts = (start,) if isinstance(start, Start) else tuple(start)
     available = sites(model)
     wanted = expand(read, available)
     places = [expand(one.site, available) for one in edits]
-    _check_settings(model, tokens, wanted, places, start, mask, past)
+    _check_settings(model, tokens, wanted, places, starts, mask, past)
     columns = _columns(tokens, logits_at, mask)
     if columns is not None and any(site.name == "logits" for site in wanted):
         raise InputError("logits_at keeps some logits, the site 'logits' is all; leave one out")
@@ -97,9 +99,11 @@ def run(
         _check_caches(road, past is not None or keep_past)
         cache = as_cache(past) if past is not None or keep_past else None
         here = None if columns is None else columns.to(model.device)
-        with started(road, _clean(start, real)), unembedding(road, here):
+        # Rows that join later must fit masks and positions made before: those of one row fit all.
+        begun = tokens[:1] if len(starts) > 1 else tokens
+        with started(road, _clean(starts, real)), unembedding(road, here):
             logits, stopped = forward(
-                road, state, tokens.to(model.device), **_masks(mask, tokens, model, cache)
+                road, state, begun.to(model.device), **_masks(mask, tokens, model, cache)
             )
         _check_fired(state)
         if logits is not None and here is None:
@@ -123,29 +127,29 @@ def _check_settings(
     tokens: Tensor,
     wanted: Sequence[Site],
     places: Sequence[Sequence[Site]],
-    start: Start | None,
+    starts: Sequence[Start],
     mask: Tensor | None,
     past: Past | None,
 ) -> None:
-    if start is not None:
-        check_start(start, tokens, model)
-        check_above(start, [*wanted, *(site for found in places for site in found)])
+    if starts:
+        check_starts(starts, tokens, model)
+        check_above(starts[0], [*wanted, *(site for found in places for site in found)])
+    if len(starts) > 1 and mask is not None:
+        raise InputError("rows that start at several layers take no mask; give prompts of a length")
     if mask is not None:
         check_mask(mask, tokens, past.length if past else 0)
     if past is not None:
-        check_past(past, tokens, model)
+        check_past(past, tokens if len(starts) < 2 else tokens[: len(starts[0].resid)], model)
 
 
-def _clean(start: Start | None, real: Bool[Tensor, "batch pos"] | None) -> Start | None:
-    """The start with 0 for the NaN that a padded capture leaves: attention would carry it on."""
-    if start is None:
-        return None
-    resid = fill_padding(start.resid, start.site, real, 0.0)
-    if bool(resid.isnan().any()):
+def _clean(starts: Sequence[Start], real: Bool[Tensor, "batch pos"] | None) -> list[Start]:
+    """The starts with 0 for the NaN that a padded capture leaves: attention would carry it on."""
+    clean = [Start(one.layer, fill_padding(one.resid, one.site, real, 0.0)) for one in starts]
+    if any(bool(start.resid.isnan().any()) for start in clean):
         raise InputError(
             "the residual to start from holds NaN; give the mask of the padded batch it is of"
         )
-    return Start(start.layer, resid)
+    return clean
 
 
 def _columns(

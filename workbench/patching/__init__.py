@@ -1,8 +1,27 @@
 """Activation patching: exact sweeps over pairs of prompts, and what a patched run is judged by."""
 
+from workbench.patching.attribution import (
+    METHODS,
+    Correlation,
+    Estimate,
+    attribute_patches,
+    correlation,
+)
 from workbench.patching.metric import MEASURES, Metric
 from workbench.patching.statistics import Interval
 from workbench.patching.sweep import Sweep, sweep
 from workbench.patching.variants import SWEPT
 
-__all__ = ["MEASURES", "SWEPT", "Interval", "Metric", "Sweep", "sweep"]
+__all__ = [
+    "MEASURES",
+    "METHODS",
+    "SWEPT",
+    "Correlation",
+    "Estimate",
+    "Interval",
+    "Metric",
+    "Sweep",
+    "attribute_patches",
+    "correlation",
+    "sweep",
+]

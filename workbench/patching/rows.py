@@ -1,4 +1,4 @@
-"""One patched run is a row; rows that share a layer go through the model together.
+"""One patched run is a row; rows go through the model together and join it at their layers.
 
 What stands before a patch is not changed by it, so a row is computed from its first changed
 position on, with the base run's keys and values for what came before.
@@ -17,9 +17,11 @@ _ENOUGH = 128  # tokens from which on a forward is not made larger at the price 
 
 @dataclass(frozen=True)
 class Rows:
-    """Patched runs: of pair `pair`, at place number `place` (position `position`, -1 for all)
-    and component number `component`; `start` is the first position that can change."""
+    """Patched runs: of pair `pair`, at layer number `layer`, place number `place` (position
+    `position`, -1 for all) and component number `component`; `start` is the first position that
+    can change."""
 
+    layer: Int[Tensor, " row"]
     pair: Int[Tensor, " row"]
     place: Int[Tensor, " row"]
     component: Int[Tensor, " row"]
@@ -38,31 +40,32 @@ def rows_of(
     positions: Int[Tensor, "pair place"],
     first: Int[Tensor, " pair"],
     last: Int[Tensor, " pair"] | None,
+    n_layers: int,
     n_components: int,
 ) -> Rows:
-    """A row for every pair, place and component that can change the metric.
+    """A row for every layer, pair, place and component that can change the metric.
 
     Before position `first` the two prompts of a pair are alike, and so is what is patched there;
     what comes after `last`, where the metric is taken, does not reach it.
     """
     n_pairs, n_places = positions.shape
-    grid = torch.meshgrid(
-        torch.arange(n_pairs), torch.arange(n_places), torch.arange(n_components), indexing="ij"
-    )
-    pair, place, component = (axis.flatten() for axis in grid)
+    sizes = (n_layers, n_pairs, n_places, n_components)
+    grid = torch.meshgrid(*map(torch.arange, sizes), indexing="ij")
+    layer, pair, place, component = (axis.flatten() for axis in grid)
     position = positions[pair, place]
     start = torch.where(position < 0, first[pair], position)
     kept = start >= first[pair]
     if last is not None:
         kept &= start <= last[pair]
     order = start[kept].argsort(stable=True)
-    return Rows(*(x[kept][order] for x in (pair, place, component, position, start)))
+    return Rows(*(x[kept][order] for x in (layer, pair, place, component, position, start)))
 
 
 def batches(rows: Rows, length: int, most: int, *, reuse: bool) -> Iterator[tuple[int, Rows]]:
-    """Rows that go together, with the position they begin at; at most `most` tokens at once.
+    """Rows that go together, lowest layer first, with the position they begin at.
 
-    `reuse` says whether earlier positions can be left out; otherwise all begin at 0.
+    At most `most` tokens at once. `reuse` says whether earlier positions can be left out;
+    otherwise all begin at 0.
     """
     starts = rows.start.tolist() if reuse else [0] * len(rows)
     first = 0
@@ -76,5 +79,6 @@ def batches(rows: Rows, length: int, most: int, *, reuse: bool) -> Iterator[tupl
             if wasted > _WASTE * tokens and tokens > _ENOUGH:
                 break
             last += 1
-        yield begin, rows.of(slice(first, last))
+        some = rows.of(slice(first, last))
+        yield begin, some.of(some.layer.argsort(stable=True))
         first = last

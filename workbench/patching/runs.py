@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -44,24 +43,27 @@ class Runs:
             kept += [*self.past.keys, *self.past.values]
         return sum(tensor.nbytes for tensor in kept)
 
-    def patched(self, layer: int, begin: int, rows: Rows) -> Float[Tensor, " row"]:
-        """The metric of patched runs at one layer, computed from position `begin` on."""
-        enters = self.variant.enters(layer)
-        start, source = Site("resid_pre", enters.layer), self.source[self.variant.site(layer)]
-        resid = self.resid[start][rows.pair, begin:]
-        put = partial(self.variant.put, source=source, rows=rows, begin=begin)
-        if enters == start:
-            edits, resid = (), put(resid)
-        else:
-            edits = (Edit(enters, put),)
-        assert start.layer is not None
+    def patched(self, begin: int, rows: Rows) -> Float[Tensor, " row"]:
+        """The metric of patched runs, lowest layer first, computed from position `begin` on."""
+        starts: list[Start] = []
+        edits: list[Edit] = []
+        layers, counts = rows.layer.unique_consecutive(return_counts=True)
+        first = 0
+        for number, count in zip(layers.tolist(), counts.tolist(), strict=True):
+            here = slice(first, first + count)
+            start, edit = self._start(self.variant.layers[number], begin, rows.of(here), here)
+            if starts and starts[-1].layer == start.layer:  # resid_post of the last layer
+                start = Start(start.layer, torch.cat([starts.pop().resid, start.resid]))
+            starts.append(start)
+            edits += edit
+            first += count
         columns = None if self.columns is None else self.columns[rows.pair] - begin
         ran = run(
             self.model,
             self.ids[rows.pair, begin:],
             edit=edits,
-            start=Start(start.layer, resid),
-            past=self._past(start.layer, begin, rows) if begin else None,
+            start=starts,
+            past=self._past(starts, begin, rows) if begin else None,
             logits_at=columns,
         )
         logits = ran.logits
@@ -70,15 +72,38 @@ class Runs:
             logits = torch.cat([self.logits[rows.pair, :begin], logits], dim=1)
         return self.metric(logits, self.wanted.of(rows.pair))
 
-    def _past(self, layer: int, begin: int, rows: Rows) -> Past:
-        """The base run's keys and values before `begin`; below `layer` nobody looks at them."""
+    def _start(self, layer: int, begin: int, rows: Rows, here: slice) -> tuple[Start, list[Edit]]:
+        """Where rows of one layer start, and the edit that patches them where that is later."""
+        enters = self.variant.enters(layer)
+        start, source = Site("resid_pre", enters.layer), self.source[self.variant.site(layer)]
+        resid = self.resid[start][rows.pair, begin:]
+        assert start.layer is not None
+        if enters == start:
+            return Start(start.layer, self.variant.put(resid, source, rows, begin)), []
+
+        def put(tensor: Tensor) -> Tensor:
+            self.variant.put(tensor[here], source, rows, begin)
+            return tensor
+
+        return Start(start.layer, resid), [Edit(enters, put)]
+
+    def _past(self, starts: Sequence[Start], begin: int, rows: Rows) -> Past:
+        """The base run's keys and values before `begin`, for the rows that are at each layer."""
         assert self.past is not None
-        parts = []
-        for tensors in (self.past.keys, self.past.values):
-            none = tensors[0][:1, :, :begin].expand(len(rows), -1, -1, -1)
-            needed = [tensor[:, :, :begin][rows.pair] for tensor in tensors[layer:]]
-            parts.append((*[none] * layer, *needed))
-        return Past(*parts)
+        counts = torch.zeros(len(self.past.keys), dtype=torch.long)
+        counts[[start.layer for start in starts]] = torch.tensor([len(s.resid) for s in starts])
+        there = counts.cumsum(0).tolist()
+        # Below the first start nobody looks at them.
+        none = self.past.keys[0][:1, :, :begin].expand(there[starts[0].layer], -1, -1, -1)
+        return Past(
+            *(
+                tuple(
+                    tensor[:, :, :begin][rows.pair[:n]] if n else none
+                    for tensor, n in zip(tensors, there, strict=True)
+                )
+                for tensors in (self.past.keys, self.past.values)
+            )
+        )
 
 
 def runs_of(

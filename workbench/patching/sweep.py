@@ -92,11 +92,9 @@ def sweep(
     values = torch.empty(len(patched.layers), len(patched.components), len(names), len(pairs))
     clean, corrupted = torch.empty(len(pairs)), torch.empty(len(pairs))
     held = _held(model)
-    groups = list(pairs.by_length.items())
-    total = len(patched.layers) * len(groups)
     done = forwards = tokens = predicted = 0
     with spending(model.device) as spent:
-        for length, index in groups:
+        for length, index in pairs.by_length.items():
             some = [pairs.rows[i] for i in index]
             both = runs_of(
                 model, some, patched, judged, denoising=direction == "denoising", store=store
@@ -109,18 +107,19 @@ def sweep(
                 positions[index],
                 torch.tensor([pair.first for pair in some]),
                 None if both.columns is None else both.columns[:, 0],
+                len(patched.layers),
                 len(patched.components),
             )
             where = torch.tensor(index)
-            for number, layer in enumerate(patched.layers):
-                values[number, :, :, where] = both.base.cpu()
-                for begin, batch in batches(rows, length, most, reuse=both.past is not None):
-                    found = both.patched(layer, begin, batch).cpu()
-                    values[number, batch.component, batch.place, where[batch.pair]] = found
-                    forwards, tokens = forwards + 1, tokens + len(batch) * (length - begin)
-                done += 1
+            values[..., where] = both.base.cpu()
+            done += values[..., where].numel() - len(rows)
+            for begin, batch in batches(rows, length, most, reuse=both.past is not None):
+                place = (batch.layer, batch.component, batch.place, where[batch.pair])
+                values[place] = both.patched(begin, batch).cpu()
+                forwards, tokens = forwards + 1, tokens + len(batch) * (length - begin)
+                done += len(batch)
                 if progress is not None:
-                    progress(done, total)
+                    progress(done, values.numel())
     check_anchors(clean, corrupted)
     return Sweep(
         site=patched.name,
