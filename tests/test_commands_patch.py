@@ -10,7 +10,7 @@ from rich.console import Console
 
 from workbench.__main__ import main
 from workbench.commands import output
-from workbench.commands.patch import labels
+from workbench.commands.effects import labels
 from workbench.models import Model
 from workbench.patching import MEASURES, SWEPT, Metric, sweep
 from workbench.runs import kept
