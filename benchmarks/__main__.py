@@ -18,7 +18,17 @@ import torch
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
-from benchmarks import budget, capture, fingerprint, harvest, memory, restart, small, store
+from benchmarks import (
+    budget,
+    capture,
+    fingerprint,
+    harvest,
+    memory,
+    patching,
+    restart,
+    small,
+    store,
+)
 from benchmarks.bench import Bench
 from benchmarks.ratios import CLOCKS, Row, load_average, machine, save, show
 from workbench.models import DEFAULT_MODEL, folder_of
@@ -27,6 +37,7 @@ SMALL = "4-layer GPT-2 d256"
 SECTIONS: dict[str, Callable[[Bench, Bench], list[Row]]] = {
     "capture": lambda real, little: [*capture.small(little), *capture.rows(real)],
     "restart": lambda real, little: restart.rows(real),
+    "patching": lambda real, little: patching.rows(real),
     "fingerprint": lambda real, little: fingerprint.rows(real),
     "memory": lambda real, little: memory.rows(real.name, real.folder),
     "store": lambda real, little: store.rows(real),

@@ -9,15 +9,22 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 VOCABULARY = 1000
 
 
-def write(folder: Path) -> Path:
-    """d_model 256, 4 layers, 4 heads, 1,000 words."""
+def write(
+    folder: Path,
+    *,
+    d_model: int = 256,
+    n_layers: int = 4,
+    n_heads: int = 4,
+    d_vocab: int = VOCABULARY,
+) -> Path:
+    """A model of these sizes, and a tokenizer of 1,000 words, which need not be all its tokens."""
     torch.manual_seed(0)
     config = GPT2Config(
-        vocab_size=VOCABULARY,
+        vocab_size=d_vocab,
         n_positions=256,
-        n_embd=256,
-        n_layer=4,
-        n_head=4,
+        n_embd=d_model,
+        n_layer=n_layers,
+        n_head=n_heads,
         bos_token_id=0,
         eos_token_id=0,
     )

@@ -18,7 +18,7 @@ from workbench.hooks import Edit, run
 from workbench.models import Model, from_ids, load
 from workbench.models.by_hand import INDUCTION, LETTERS
 from workbench.patching import METHODS, Metric, Sweep, attribute_patches, correlation, sweep
-from workbench.patching.attribution import changes
+from workbench.patching.estimate import changes
 from workbench.sites import Site
 from workbench.tasks import Pair, Pairs, task
 
@@ -160,10 +160,14 @@ def test_exact_on_a_linear_model(method: str) -> None:
 
 
 def induction_pair(clean: str, corrupted: str, answer: str, wrong: str) -> Pairs:
-    ids = [[LETTERS.encode(letter)[0][0] for letter in text.split()] for text in (clean, corrupted)]
-    prompts = (from_ids(LETTERS, row, bos=False) for row in ids)
-    tokens = ((LETTERS.encode(text)[0][0],) for text in (answer, wrong))
-    return Pairs("by hand", (Pair(*prompts, *tokens),))
+    def ids(text: str) -> list[int]:
+        return [LETTERS.encode(letter)[0][0] for letter in text.split()]
+
+    clean_tokens, corrupted_tokens = (
+        from_ids(LETTERS, ids(text), bos=False) for text in (clean, corrupted)
+    )
+    pair = Pair(clean_tokens, corrupted_tokens, tuple(ids(answer)), tuple(ids(wrong)))
+    return Pairs("by hand", (pair,))
 
 
 @pytest.mark.parametrize(
@@ -245,20 +249,20 @@ def test_atp_star_comes_nearer_where_attention_is_sharp(tiny) -> None:
 
 
 def test_effects_that_cancel_by_hand() -> None:
-    """L0H0 writes the last token's mean share; L1H0 takes the very same off again."""
-    length, share = 4, 5.0
-    model = evenly(native(d_model=LETTERS.size, d_head=LETTERS.size, n_heads=1, n_layers=2))
+    """L0 copies tokens, evenly mixed, into a second slot; L1 takes what it adds at the end off."""
+    length, share, size = 4, 5.0, LETTERS.size
+    model = evenly(native(d_model=2 * size, d_head=size, n_heads=1, n_layers=2))
+    eye, none = torch.eye(size), torch.zeros(size, size)
     with torch.no_grad():
-        eye = torch.eye(LETTERS.size)
         for parameter in model.weights.parameters():
             parameter.zero_()
-        model.bridge.embed.original_component.weight.copy_(eye)
-        model.bridge.unembed.original_component.weight.copy_(eye)
-        for block, (values, out) in zip(
-            model.bridge.blocks, ((1.0, share), (1.0, -length)), strict=True
-        ):
-            block.attn.v.original_component.weight.copy_(values * eye)
-            block.attn.o.original_component.weight.copy_(out * eye)
+        bridge: Any = model.bridge
+        bridge.embed.original_component.weight.copy_(torch.cat([eye, none], 1))
+        bridge.unembed.original_component.weight.copy_(torch.cat([eye, eye], 1))
+        reads = (torch.cat([eye, none], 1), torch.cat([none, eye], 1))
+        for block, read, factor in zip(bridge.blocks, reads, (share, -length), strict=True):
+            block.attn.v.original_component.weight.copy_(read)
+            block.attn.o.original_component.weight.copy_(factor * torch.cat([none, eye], 0))
     pairs = induction_pair("<bos> x y a", "<bos> x y b", "a", "b")
     exact = changes(sweep(model, pairs, "z", layers=[0]))
     found = attribute_patches(model, pairs, "z", layers=[0], method="AtP*")
@@ -355,7 +359,7 @@ def test_memory_lengths_stores_and_progress(tiny, tmp_path, method: str) -> None
         model, pairs, "z", **asked, progress=lambda *x: seen.append(x), store=Store(tmp_path)
     )
     assert seen == [(n, 6) for n in range(1, 7)]
-    tight = attribute_patches(model, pairs, "z", **asked, memory=600_000, store=Store(tmp_path))
+    tight = attribute_patches(model, pairs, "z", **asked, memory=150_000, store=Store(tmp_path))
     assert tight.forwards > roomy.forwards
     assert_close(tight.values, roomy.values, atol=1e-5, rtol=1e-4)
     for row, pair in enumerate(pairs):
@@ -412,7 +416,10 @@ def test_correlation_by_hand(tiny) -> None:
         (replace(up, layers=(1,)), "differ in layers"),
         (replace(up, direction="noising"), "differ in direction"),
         (replace(up, clean=up.clean + 1), "of other pairs"),
-        (replace(up, clean=up.clean[:1]), "2 and 1 pairs"),
+        (
+            replace(up, clean=up.clean[:1], corrupted=base[:1], values=up.values[..., :1]),
+            "2 and 1 pairs",
+        ),
         (replace(up, values=base.expand(1, 1, 6, 2)), "constant over them"),
     ]
     for other, told in refused:
@@ -526,21 +533,25 @@ def test_how_near_it_comes_on_tiny_models(tiny, family) -> None:
     model = tiny(family)
     pairs = pairs_of(model, 8, 8, 8, 8, seed=2)
     exact = sweep(model, pairs, "z")
-    found = {
-        method: correlation(exact, attribute_patches(model, pairs, "z", method=method)).r
-        for method in METHODS
-    }
-    print(family, found)  # noqa: T201
-    assert min(found.values()) > 0
+    for method in METHODS:
+        found = attribute_patches(model, pairs, "z", method=method)
+        assert correlation(exact, found).r > (0.8 if family == "llama" else 0.99)
 
 
 @pytest.mark.real_model
-@pytest.mark.parametrize(("name", "least"), [("capitals", 0.9), ("ioi", 0.85)])
-def test_heads_of_the_real_model(smollm2, name: str, least: float) -> None:
-    pairs = task(name).pairs(smollm2, 4)
+@pytest.mark.parametrize(
+    ("name", "corruption", "least"),
+    [
+        ("capitals", None, 0.94),
+        ("ioi", "s2-third", 0.93),
+        ("ioi", "s2-io", 0.75),
+    ],
+)
+def test_heads_of_the_real_model(smollm2, name: str, corruption: str | None, least: float) -> None:
+    """Measured: .97, .99 and .86 with 4 to 6 pairs; the last turns the answer round."""
+    pairs = task(name).pairs(smollm2, 4, corruption=corruption)
     exact = sweep(smollm2, pairs, "z", places="all")
     found = attribute_patches(smollm2, pairs, "z", places="all")
     means = correlation(exact, found, of_means=True)
-    print(name, means, correlation(exact, found))  # noqa: T201
     assert means.cells == 270
-    assert means.r > least
+    assert means.r > least, f"{means}, {correlation(exact, found)} over single pairs"

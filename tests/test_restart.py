@@ -192,7 +192,7 @@ def test_rows_that_join_are_restarts_of_their_own(road, ids, kept_positions: int
         for layer, rows in ((0, [1]), (1, [0, 1]), (2, [0]))
     ]
     order = [1, 0, 1, 0]
-    past = None
+    past = before = None
     if kept_positions:
         before = kept(full).upto(kept_positions)
         there = (1, 3, 4)
@@ -209,7 +209,7 @@ def test_rows_that_join_are_restarts_of_their_own(road, ids, kept_positions: int
         rows = order[row : row + n]
         alone = run(
             model, late[rows], start=start, logits_at=-1,
-            past=None if past is None else Past(
+            past=None if before is None else Past(
                 tuple(t[rows] for t in before.keys), tuple(t[rows] for t in before.values)
             ),
         )  # fmt: skip

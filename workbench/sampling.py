@@ -116,7 +116,9 @@ def sample(model: Model, folder: Path, recipe: Recipe) -> Iterator[Progress]:
     new tokens. Raises `InputError` for a folder of another recipe or model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _same(folder / "recipe.json", {"model": model.identity.fingerprint, **asdict(recipe)})
+    decides = {"model": model.identity.fingerprint, **asdict(recipe)}
+    del decides["tokens"]  # how many batches, not what is in them
+    _same(folder / "recipe.json", decides)
     tokens, number = 0, 0
     while tokens < recipe.tokens:
         path = folder / f"{number:05d}.jsonl"
@@ -131,6 +133,18 @@ def rows_of(path: Path) -> list[dict]:
     """The texts of one batch: `text`, `sort`, `tokens`."""
     with path.open(encoding="utf-8", newline="\n") as lines:  # a text may hold other line ends
         return [json.loads(line) for line in lines]
+
+
+def gathered(folder: Path, path: Path) -> int:
+    """All texts of `folder` in one compressed Parquet file (`text`, `sort`); how many there are."""
+    import pyarrow.parquet  # heavy, and of use to few
+
+    rows = [row for batch in sorted(folder.glob("[0-9]*.jsonl")) for row in rows_of(batch)]
+    table = pyarrow.table({name: [row[name] for row in rows] for name in ("text", "sort")})
+    part = path.with_suffix(".part")
+    pyarrow.parquet.write_table(table, part, compression="zstd", compression_level=19)
+    part.replace(path)
+    return len(rows)
 
 
 def _batch(model: Model, recipe: Recipe, number: int) -> list[dict]:

@@ -1,7 +1,8 @@
-"""`workbench corpus`: which texts can be read and are packed, fetching one, what one holds."""
+"""`workbench corpus`: which texts can be read and are packed; fetch, describe or write one."""
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ SHOWN = 16  # tokens of the first context
 
 
 def configure(parser: ArgumentParser) -> None:
-    parser.add_argument("action", choices=("list", "info", "pull"))
+    parser.add_argument("action", choices=("list", "info", "pull", "make"))
     parser.add_argument("name", nargs="?", help="built-in name, file, folder or Hub data set")
     add_corpus(parser)
     add_bos(parser)
@@ -57,7 +58,8 @@ def run(arguments: Namespace) -> int:
         return _list(arguments)
     if not arguments.name:
         raise InputError(f"`workbench corpus {arguments.action}` needs a name; see `corpus list`")
-    return {"info": _info, "pull": _pull}[arguments.action](arguments)
+    actions = {"info": _info, "pull": _pull, "make": _make}
+    return actions[arguments.action](arguments)
 
 
 def open_corpus(arguments: Namespace, name: str, model: Model) -> Corpus:
@@ -140,6 +142,36 @@ def _info(arguments: Namespace) -> int:
     return 0
 
 
+def _make(arguments: Namespace) -> int:
+    """Text sampled from the model, as a file of the workbench's home; goes on where it stopped."""
+    from workbench import corpus, sampling
+
+    name = arguments.name
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or name in corpus.built_ins():
+        raise InputError(
+            f"{name!r} is no name for a corpus to make; give a new one of letters, digits and "
+            "hyphens, such as my-sample"
+        )
+    chosen = {} if arguments.max_tokens is None else {"tokens": arguments.max_tokens}
+    recipe = sampling.Recipe(**chosen)
+    if recipe.tokens < 1:
+        raise InputError(f"--max-tokens {recipe.tokens} is no amount; give a whole number from 1")
+    model = options.open_model(arguments)
+    path = corpus.corpus_folder(name).with_suffix(".parquet")
+    work = path.with_suffix(".making")
+    tokens = 0
+    with options.bar("tokens") as progress:
+        for step in sampling.sample(model, work, recipe):
+            tokens = step.tokens
+            progress(min(tokens, step.wanted), step.wanted)
+    texts = sampling.gathered(work, path)
+    if arguments.json:
+        output.dump({"name": name, "where": str(path), "texts": texts, "tokens": tokens})
+    else:
+        output.say(f"{texts:,} texts, {tokens:,} tokens of {model.name}: {path}")
+    return 0
+
+
 def _pull(arguments: Namespace) -> int:
     from workbench import corpus
 
@@ -174,4 +206,4 @@ def _bar() -> Iterator[tuple[Callable[[str], None], Callable[[float], None]]]:
         )
 
 
-COMMAND = Command("list, fetch or describe corpora", configure, run)
+COMMAND = Command("list, fetch, describe or make corpora", configure, run)

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from workbench.errors import InputError
+from workbench.hooks.padding import fill_padding
 from workbench.models import Model, Road
 from workbench.sites import Site
 
@@ -66,6 +67,16 @@ def check_above(start: Start, sites: list[Site]) -> None:
             f"{', '.join(below)} lies below the start at layer {start.layer} and is not computed; "
             "start lower or leave it out"
         )
+
+
+def cleaned(starts: Sequence[Start], real: Bool[Tensor, "batch pos"] | None) -> list[Start]:
+    """The starts with 0 for the NaN that a padded capture leaves: attention would carry it on."""
+    clean = [Start(one.layer, fill_padding(one.resid, one.site, real, 0.0)) for one in starts]
+    if any(bool(start.resid.isnan().any()) for start in clean):
+        raise InputError(
+            "the residual to start from holds NaN; give the mask of the padded batch it is of"
+        )
+    return clean
 
 
 @contextmanager

@@ -16,7 +16,14 @@ from workbench.hooks.edits import Edit
 from workbench.hooks.forward import State, forward
 from workbench.hooks.padding import fill_padding
 from workbench.hooks.past import Past, as_cache, check_past, from_cache
-from workbench.hooks.restart import Start, check_above, check_starts, started, unembedding
+from workbench.hooks.restart import (
+    Start,
+    check_above,
+    check_starts,
+    cleaned,
+    started,
+    unembedding,
+)
 from workbench.models import Model, Road, check_mask, positions_of
 from workbench.sites import Request, Site, expand, look_up
 
@@ -101,7 +108,7 @@ def run(
         here = None if columns is None else columns.to(model.device)
         # Rows that join later must fit masks and positions made before: those of one row fit all.
         begun = tokens[:1] if len(starts) > 1 else tokens
-        with started(road, _clean(starts, real)), unembedding(road, here):
+        with started(road, cleaned(starts, real)), unembedding(road, here):
             logits, stopped = forward(
                 road, state, begun.to(model.device), **_masks(mask, tokens, model, cache)
             )
@@ -140,16 +147,6 @@ def _check_settings(
         check_mask(mask, tokens, past.length if past else 0)
     if past is not None:
         check_past(past, tokens if len(starts) < 2 else tokens[: len(starts[0].resid)], model)
-
-
-def _clean(starts: Sequence[Start], real: Bool[Tensor, "batch pos"] | None) -> list[Start]:
-    """The starts with 0 for the NaN that a padded capture leaves: attention would carry it on."""
-    clean = [Start(one.layer, fill_padding(one.resid, one.site, real, 0.0)) for one in starts]
-    if any(bool(start.resid.isnan().any()) for start in clean):
-        raise InputError(
-            "the residual to start from holds NaN; give the mask of the padded batch it is of"
-        )
-    return clean
 
 
 def _columns(

@@ -1,12 +1,8 @@
 """Activation patching: exact sweeps over pairs of prompts, and what a patched run is judged by."""
 
-from workbench.patching.attribution import (
-    METHODS,
-    Correlation,
-    Estimate,
-    attribute_patches,
-    correlation,
-)
+from workbench.patching.attribution import attribute_patches
+from workbench.patching.estimate import Correlation, Estimate, correlation
+from workbench.patching.methods import METHODS
 from workbench.patching.metric import MEASURES, Metric
 from workbench.patching.statistics import Interval
 from workbench.patching.sweep import Sweep, sweep

@@ -93,6 +93,15 @@ class Metric:
             raise InputError(f"metric {name!r} is not one of {', '.join(MEASURES)}")
         return cls(name, MEASURES[name], at)
 
+    @classmethod
+    def of(cls, given: "str | Metric | Measure") -> "Metric":
+        """A metric as it is, by name, or from a measure of one's own, over all positions."""
+        if isinstance(given, Metric):
+            return given
+        if isinstance(given, str):
+            return cls.named(given)
+        return cls(getattr(given, "__name__", "a metric of your own"), given, at="all")
+
     @property
     def everywhere(self) -> bool:
         return self.at == "all"

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from workbench.cache import Progress, Store
-from workbench.cache.resources import Spent, free_device, free_host, resident, spending
+from workbench.cache.resources import Spent, spending
 from workbench.errors import InputError
 from workbench.models import Model
+from workbench.patching.memory import bytes_each, held_by, tokens_at_once
 from workbench.patching.metric import Measure, Metric
+from workbench.patching.places import Places, positions_of
 from workbench.patching.rows import batches, rows_of
 from workbench.patching.runs import runs_of
 from workbench.patching.statistics import Interval, check_anchors, normalised
@@ -25,8 +27,6 @@ from workbench.patching.variants import variant_of
 from workbench.tasks import Pairs
 
 Direction = Literal["denoising", "noising"]
-Places = Literal["each", "all"] | Sequence[str | int]
-TOKENS, TOKENS_ON_DEVICE = 1024, 2**14  # in one forward, where memory allows
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ def sweep(
     all by default. `memory` bounds the bytes a forward may take. Raises `InputError` for what
     the model or a pair lacks, anchors that are equal, and values that are not finite.
     """
-    judged = _metric(metric)
+    judged = Metric.of(metric)
     if direction not in ("denoising", "noising"):
         raise InputError(f"direction {direction!r} is not one of denoising, noising")
     patched = variant_of(model, site, layers, components)
-    names, positions = _positions(pairs, places)
+    names, positions = positions_of(pairs, places)
     values = torch.empty(len(patched.layers), len(patched.components), len(names), len(pairs))
     clean, corrupted = torch.empty(len(pairs)), torch.empty(len(pairs))
-    held = _held(model)
+    held = held_by(model)
     done = forwards = tokens = predicted = 0
     with spending(model.device) as spent:
         for length, index in pairs.by_length.items():
@@ -100,8 +100,8 @@ def sweep(
                 model, some, patched, judged, denoising=direction == "denoising", store=store
             )
             clean[index], corrupted[index] = both.clean.cpu(), both.corrupted.cpu()
-            each = _bytes_each(model, length, judged.everywhere)
-            most = _most(model, memory, each, length)
+            each = bytes_each(model, length, judged.everywhere)
+            most = tokens_at_once(model, memory, each, length)
             predicted = max(predicted, both.n_bytes + most * each)
             rows = rows_of(
                 positions[index],
@@ -137,60 +137,3 @@ def sweep(
         predicted=held + predicted,
         spent=spent,
     )
-
-
-def _metric(given: str | Metric | Measure) -> Metric:
-    if isinstance(given, Metric):
-        return given
-    if isinstance(given, str):
-        return Metric.named(given)
-    return Metric(getattr(given, "__name__", "a metric of your own"), given, at="all")
-
-
-def _positions(pairs: Pairs, places: Places) -> tuple[tuple[str, ...], Int[Tensor, "pair place"]]:
-    """Names of the places, and each pair's position there; -1 for all positions together."""
-    if isinstance(places, str):
-        if places not in ("each", "all"):
-            raise InputError(f"places {places!r} are not one of each, all, or a list of places")
-        if places == "all":
-            return ("all",), torch.full((len(pairs), 1), -1)
-        if len(pairs.by_length) > 1:
-            raise InputError(
-                f"prompts of {', '.join(map(str, pairs.by_length))} tokens have no positions in "
-                f"common; name places, such as {', '.join(pairs.places)}, or patch all together"
-            )
-        length = next(iter(pairs.by_length))
-        return tuple(map(str, range(length))), torch.arange(length).repeat(len(pairs), 1)
-    if not places:
-        raise InputError("no place is named; give at least one, or each, or all")
-    positions = torch.tensor([[pair.at(place) for place in places] for pair in pairs])
-    return tuple(map(str, places)), positions
-
-
-def _held(model: Model) -> int:
-    """Bytes held now where the model computes."""
-    now = resident(model.device)
-    return now.host if model.device.type == "cpu" else now.device
-
-
-def _most(model: Model, memory: int | None, bytes_each: int, length: int) -> int:
-    """Tokens in one forward. Raises `InputError` where not even one row fits."""
-    on_cpu = model.device.type == "cpu"
-    free = free_host() if on_cpu else free_device(model.device)
-    allowed = memory if memory is not None else (free or 2**32) // 2
-    most = allowed // bytes_each
-    if most < length:
-        raise InputError(
-            f"one patched run of {length} tokens takes some {length * bytes_each / 1e6:,.0f} MB, "
-            f"{allowed / 1e6:,.0f} MB are allowed; give more memory, or shorter prompts"
-        )
-    return min(most, max(length, TOKENS if on_cpu else TOKENS_ON_DEVICE))
-
-
-def _bytes_each(model: Model, length: int, everywhere: bool) -> int:
-    """What a token of a patched run takes at its worst moment, about."""
-    sizes, item = model.architecture, model.dtype.itemsize
-    block = 10 * sizes.d_model + 4 * sizes.d_mlp + 3 * sizes.n_heads * length
-    past = 4 * sizes.n_layers * sizes.n_kv_heads * sizes.d_head
-    logits = sizes.d_vocab * (item + 8)  # and twice in float32
-    return item * (block + past) + (logits if everywhere else -(-logits // length))
