@@ -109,7 +109,17 @@ def test_a_donor_of_all_sites_gives_its_own_predictions(workbench) -> None:
 
 def test_steering_from_texts(workbench, by_hand: Model, tmp_path: Path) -> None:
     file = tmp_path / "direction"
-    drawn = ("--strength=-3,0,3", "--temperature", 2, "--seed", 5, "--max-new-tokens", 6)
+    drawn = (
+        "--strength=-3,0,3",
+        "--unit",
+        "absolute",
+        "--temperature",
+        2,
+        "--seed",
+        5,
+        "--max-new-tokens",
+        6,
+    )
     found = json.loads(workbench("steer", PROMPT, *TEXTS, *drawn, "--save", file, "--json"))
     direction = between(by_hand, "a b", "c d", "0.resid_post")
     assert torch.equal(load_direction(file, by_hand).unit, direction.unit)
@@ -142,7 +152,7 @@ def test_the_units_of_strength(workbench, by_hand: Model) -> None:
 def test_the_table_and_what_is_said(workbench) -> None:
     settings = ("--strength", "0,1e-30", "--max-new-tokens", 3, "--at", "all")
     found = workbench("steer", PROMPT, *TEXTS, *settings)
-    assert found.startswith("induction-by-hand, raw: 'a b' - 'c d' at 0.resid_post, absolute")
+    assert found.startswith("induction-by-hand, raw: 'a b' - 'c d' at 0.resid_post, made")
     assert "mean of 'a b' minus mean of 'c d', at all positions" in found
     assert re.search(r"0 +│ 0.0000 +│ +b c d", found)
     assert "KL(plain || steered) on the prompt; the activations there have mean norm 1.73" in found

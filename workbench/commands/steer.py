@@ -41,14 +41,14 @@ def configure(parser: ArgumentParser) -> None:
     group.add_argument("--direction", type=Path, metavar="FILE", help="instead: one kept in a file")
     group.add_argument("--save", type=Path, metavar="FILE", help="keep the direction in a file")
     parser.add_argument(
-        "--strength", default="0,2,4", help="with commas between: --strength=-4,0,4 (%(default)s)"
+        "--strength", default="-1,0,1", help="with commas between: --strength=-4,0,4 (%(default)s)"
     )
     parser.add_argument(
         "--unit",
         choices=UNITS,
-        default="absolute",
-        help="of strength: absolute, the prompt's mean norm at the site, or the norm of the "
-        "difference that was made (default: %(default)s)",
+        default="made",
+        help="of strength: the norm of the difference that was made, the prompt's mean norm at "
+        "the site, or absolute (default: %(default)s)",
     )
     parser.add_argument(
         "--positions", metavar="N,N", help="steer these of the prompt, or `new` tokens (all)"
