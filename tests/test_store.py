@@ -227,7 +227,7 @@ def test_a_disk_that_refuses_is_told(on_disk: Store, monkeypatch, code: int) -> 
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr("workbench.cache.files.save_file", refuse)
-    told = rf"the store cannot write .*\({os.strerror(code)}\); free some space or .* --store"
+    told = rf"the store cannot write .*\({os.strerror(code)}\); free some space, .* --store"
     with pytest.raises(InputError, match=told):
         put(on_disk)
     assert on_disk.size() == (0, 0)
