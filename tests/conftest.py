@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from workbench.__main__ import main
 from workbench.errors import InputError
 from workbench.home import home
 from workbench.models import Model, load, loading
@@ -52,6 +53,23 @@ def workbench_home(users_home: Path, tmp_path_factory: pytest.TempPathFactory):
     patch.setenv("WORKBENCH_HOME", str(folder))
     yield folder
     patch.undo()
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that succeeds; gives its output."""
+
+    def run(*arguments: object) -> str:
+        assert main([str(argument) for argument in arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def workbench(command: Callable[..., str]) -> Callable[..., str]:
+    """The same, where no model is meant that every command of a file takes."""
+    return command
 
 
 @pytest.fixture

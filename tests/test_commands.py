@@ -30,17 +30,6 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture
-def workbench(capsys: pytest.CaptureFixture):
-    """Run a command that succeeds; gives its output."""
-
-    def run(*arguments: object) -> str:
-        assert main([str(argument) for argument in arguments]) == 0
-        return capsys.readouterr().out
-
-    return run
-
-
 def prompts(tmp_path: Path, text: str = f"{PROMPT}\n\nb c\nc d\n") -> Path:
     path = tmp_path / "prompts.txt"
     path.write_text(text)

@@ -21,17 +21,6 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "console", Console(width=200))
 
 
-@pytest.fixture
-def workbench(capsys: pytest.CaptureFixture):
-    """Run a command that succeeds; gives its output."""
-
-    def run(*arguments: object) -> str:
-        assert main([str(argument) for argument in arguments]) == 0
-        return capsys.readouterr().out
-
-    return run
-
-
 def check_page(path: Path, *words: str) -> None:
     page = path.read_text(encoding="utf-8")
     assert "Plotly.newPlot(" in page

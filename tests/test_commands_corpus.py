@@ -24,17 +24,6 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def workbench(capsys: pytest.CaptureFixture):
-    """Run a command that succeeds; gives its output."""
-
-    def run(*arguments: object) -> str:
-        assert main([str(argument) for argument in arguments]) == 0
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
 def texts(tmp_path: Path) -> Path:
     path = tmp_path / "texts.jsonl"
     path.write_text('{"text": "a b c d"}\n{"text": "e f g h"}\n{"text": "i"}\n')

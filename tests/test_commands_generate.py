@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,9 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def workbench(capsys: pytest.CaptureFixture):
-    """Run a command that succeeds; gives its output."""
-
-    def run(*arguments: object) -> str:
-        assert main([str(argument) for argument in ("generate", *arguments, *MODEL)]) == 0
-        return capsys.readouterr().out
-
-    return run
+def workbench(command: Callable[..., str]) -> Callable[..., str]:
+    """Run `generate` on the model by hand; gives its output."""
+    return lambda *arguments: command("generate", *arguments, *MODEL)
 
 
 def test_the_text_the_note_and_the_record(workbench) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,14 +34,9 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def workbench(capsys: pytest.CaptureFixture):
-    """Run a command that succeeds; gives its output."""
-
-    def call(*arguments: object) -> str:
-        assert main([*map(str, arguments), *MODEL]) == 0
-        return capsys.readouterr().out
-
-    return call
+def workbench(command: Callable[..., str]) -> Callable[..., str]:
+    """Run a command on the model by hand; gives its output."""
+    return lambda *arguments: command(*arguments, *MODEL)
 
 
 @pytest.fixture
