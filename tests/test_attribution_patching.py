@@ -18,7 +18,6 @@ from workbench.hooks import Edit, run
 from workbench.models import Model, from_ids, load
 from workbench.models.by_hand import INDUCTION, LETTERS
 from workbench.patching import METHODS, Metric, Sweep, attribute_patches, correlation, sweep
-from workbench.patching.estimate import changes
 from workbench.sites import Site
 from workbench.tasks import Pair, Pairs, task
 
@@ -150,7 +149,7 @@ def test_exact_on_a_linear_model(method: str) -> None:
             both: Any = {"places": ["middle", "end"], "direction": direction}
             exact = sweep(model, pairs, site, **both)
             found = attribute_patches(model, pairs, site, method=method, steps=2, **both)
-            assert float(changes(exact).abs().max()) > 1e-2
+            assert float(exact.changes.abs().max()) > 1e-2
             assert_close(found.values, exact.values, atol=1e-5, rtol=1e-5)
             assert_close(found.effects().mean, exact.effects().mean, atol=1e-4, rtol=1e-4)
     assert correlation(exact, found).r == pytest.approx(1)
@@ -182,7 +181,7 @@ def test_a_saturated_softmax_is_seen(by_hand, site, clean, corrupted, place, dir
     pairs = induction_pair(clean, corrupted, "b", "d")
     for direction in directions:
         asked: Any = {"layers": [INDUCTION.layer], "direction": direction}
-        exact = changes(sweep(by_hand, pairs, site, **asked))
+        exact = sweep(by_hand, pairs, site, **asked).changes
         cell = (0, INDUCTION.head, place, 0)
         assert float(exact[cell].abs()) > 5
         for method, seen in (("AtP", False), ("AtP*", True)):
@@ -264,7 +263,7 @@ def test_effects_that_cancel_by_hand() -> None:
             block.attn.v.original_component.weight.copy_(read)
             block.attn.o.original_component.weight.copy_(factor * torch.cat([none, eye], 0))
     pairs = induction_pair("<bos> x y a", "<bos> x y b", "a", "b")
-    exact = changes(sweep(model, pairs, "z", layers=[0]))
+    exact = sweep(model, pairs, "z", layers=[0]).changes
     found = attribute_patches(model, pairs, "z", layers=[0], method="AtP*")
     assert_close(exact[0, 0, 3, 0], torch.tensor(0.0), atol=1e-5, rtol=0)
     assert_close(found.changes[0, 0, 3, 0], torch.tensor(0.0), atol=1e-5, rtol=0)
@@ -327,7 +326,7 @@ def test_integrated_gradients_sum_to_the_whole_effect(tiny, family, site: str) -
         exact = (answers - wrongs - found.corrupted)[None]
         total = found.changes[1:2].sum((1, 2))
     else:
-        exact = changes(sweep(model, pairs, site, places="all"))[:, 0, 0]
+        exact = sweep(model, pairs, site, places="all").changes[:, 0, 0]
         total = found.changes[:, 0].sum(1)
     assert_close(total, exact, atol=0.01 * float(exact.abs().max()), rtol=0.01)
     assert found.steps == 128

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from workbench.__main__ import main
 from workbench.commands import output
@@ -16,7 +17,8 @@ from workbench.directions import Direction, between, from_tensor, load_direction
 from workbench.errors import InputError
 from workbench.generation import generate
 from workbench.hooks import run
-from workbench.interventions import add, kl, mean
+from workbench.interventions import add, mean
+from workbench.metrics import kl_divergence
 from workbench.models import Model
 from workbench.runs import kept
 from workbench.steering import compare_steered
@@ -47,6 +49,10 @@ def letters(tmp_path: Path) -> Path:
 
 
 # Ablate
+
+
+def mean_kl(plain: Tensor, steered: Tensor) -> float:
+    return float(kl_divergence(plain.log_softmax(-1), steered.log_softmax(-1)).mean())
 
 
 def test_without_the_induction_head(workbench) -> None:
@@ -167,14 +173,14 @@ def test_comparisons_side_by_side(tiny, family: str) -> None:
         run(model, tokens.tensor(), edit=edit).logits for edit in ((), add(direction, 4.0))
     )
     assert plain is not None and steered is not None
-    assert rows[1].kl == pytest.approx(float(kl(plain, steered).mean()), rel=1e-5)
+    assert rows[1].kl == pytest.approx(mean_kl(plain, steered), rel=1e-5)
     assert rows[1].moved == pytest.approx(4 * len(tokens) ** 0.5, rel=1e-5)
     # On a text of its own, and for new tokens alone: all positions steered.
     (other,) = compare_steered(model, "an inn", direction, [4.0], reference="the", positions=[0])
     text = model.tokenize("the").tensor()
     plain, steered = (run(model, text, edit=edit).logits for edit in ((), add(direction, 4.0)))
     assert plain is not None and steered is not None
-    assert other.kl == pytest.approx(float(kl(plain, steered).mean()), rel=1e-5)
+    assert other.kl == pytest.approx(mean_kl(plain, steered), rel=1e-5)
     (new,) = compare_steered(model, "an inn", direction, [4.0], positions="new", **drawn)
     assert new.kl == pytest.approx(rows[1].kl)
     edits = [add(direction, 4.0, "new")]

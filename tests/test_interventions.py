@@ -17,7 +17,7 @@ from workbench.directions import Direction, from_tensor
 from workbench.errors import InputError
 from workbench.generation import generate
 from workbench.hooks import Edit, run
-from workbench.interventions import add, changed, kl, mean, mean_norm, resample, within, zero
+from workbench.interventions import add, changed, mean, mean_norm, resample, within, zero
 from workbench.models import Model, load, pad
 from workbench.models import from_ids as tokens_of
 from workbench.sites import Site
@@ -421,18 +421,6 @@ def test_generation_with_strength_0_is_the_models_own(tiny, family: str) -> None
 
 
 # Change
-
-
-def test_kl_is_that_of_torch_and_0_of_the_same() -> None:
-    p, q = torch.randn(2, 3, 5, 40, generator=torch.Generator().manual_seed(1)) * 5
-    expected = torch.nn.functional.kl_div(
-        q.log_softmax(-1), p.log_softmax(-1), reduction="none", log_target=True
-    ).sum(-1)
-    assert_close(kl(p, q), expected)
-    assert not kl(p, p).any()
-    p[..., 3] = -torch.inf
-    assert bool(kl(p, p).eq(0).all()) and bool(kl(q, p).isinf().all())
-    assert bool(kl(p, q).isfinite().all())
 
 
 def test_what_moved_and_what_did_not_is_told(tiny, ids) -> None:

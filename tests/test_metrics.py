@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from workbench.errors import InputError
 from workbench.hooks import run
-from workbench.metrics import logit_difference, mean_loss, perplexity, token_loss
+from workbench.metrics import kl_divergence, logit_difference, mean_loss, perplexity, token_loss
 from workbench.models import Model, pad
 
 
@@ -89,3 +89,15 @@ def test_a_difference_is_between_two_logits(seed: int, deep: bool) -> None:
         assert found[at] == logits[at][answer[at]] - logits[at][wrong[at]]
     assert_close(logit_difference(logits, wrong, answer), -found)
     assert_close(logit_difference(logits + 5, answer, wrong), found, atol=1e-5, rtol=0)
+
+
+def test_kl_is_that_of_torch_and_0_of_the_same() -> None:
+    logits = torch.randn(2, 3, 5, 40, generator=torch.Generator().manual_seed(1)) * 5
+    p, q = logits.log_softmax(-1)
+    expected = torch.nn.functional.kl_div(q, p, reduction="none", log_target=True).sum(-1)
+    assert_close(kl_divergence(p, q), expected)
+    assert not kl_divergence(p, p).any()
+    logits[0, ..., 3] = -torch.inf
+    p, q = logits.log_softmax(-1)
+    assert bool(kl_divergence(p, p).eq(0).all()) and bool(kl_divergence(q, p).isinf().all())
+    assert bool(kl_divergence(p, q).isfinite().all())

@@ -62,9 +62,10 @@ def test_another_recipe_or_model_is_refused(tiny, writer: Model, tmp_path: Path)
 
 def test_the_texts_are_a_corpus(writer: Model, tmp_path: Path) -> None:
     """Line ends of other sorts, which JSON may hold, split no text."""
-    list(sample(writer, tmp_path, FEW))
-    n = gathered(tmp_path, tmp_path / "sample.parquet")
+    *_, last = sample(writer, tmp_path, FEW)
+    n = gathered(tmp_path, last.batches, tmp_path / "sample.parquet")
     assert n == len(texts(tmp_path)) and any("\u2028" in text for text in texts(tmp_path))
+    assert gathered(tmp_path, 1, tmp_path / "less.parquet") == 3, "as many as were asked for"
     corpus = open_corpus(tmp_path / "sample.parquet", writer, n_ctx=8)
     assert corpus.about["documents"] == n
 

@@ -60,6 +60,17 @@ def logit_difference(
     return chosen[..., 0] - chosen[..., 1]
 
 
+def kl_divergence(
+    log_p: Float[Tensor, "*batch d_vocab"], log_q: Float[Tensor, "*batch d_vocab"]
+) -> Float[Tensor, "*batch"]:
+    """KL(p || q) in nats, from log-probabilities; NaN of NaN.
+
+    A token that p cannot say (-inf) counts 0, one that only q cannot say makes it infinite.
+    """
+    terms = log_p.exp() * (log_p - log_q)
+    return torch.where(log_p == -torch.inf, 0, terms).sum(-1).clamp_min(0)
+
+
 def _pairs(mask: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos-1"]:
     """Whether a position and the one after it are both real."""
     return mask[:, :-1] & mask[:, 1:]

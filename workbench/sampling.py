@@ -5,12 +5,12 @@ next batch and gives the texts that it would have given.
 """
 
 import json
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from workbench.cache.files import write_whole
 from workbench.errors import InputError
 from workbench.generation import generate
 from workbench.models import Model
@@ -121,12 +121,16 @@ def sample(model: Model, folder: Path, recipe: Recipe) -> Iterator[Progress]:
     _same(folder / "recipe.json", decides)
     tokens, number = 0, 0
     while tokens < recipe.tokens:
-        path = folder / f"{number:05d}.jsonl"
+        path = _path(folder, number)
         if not path.exists():
             _write(path, _batch(model, recipe, number))
         tokens += sum(row["tokens"] for row in rows_of(path))
         number += 1
         yield Progress(number, tokens, recipe.tokens)
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.jsonl"
 
 
 def rows_of(path: Path) -> list[dict]:
@@ -135,11 +139,14 @@ def rows_of(path: Path) -> list[dict]:
         return [json.loads(line) for line in lines]
 
 
-def gathered(folder: Path, path: Path) -> int:
-    """All texts of `folder` in one compressed Parquet file (`text`, `sort`); how many there are."""
+def gathered(folder: Path, batches: int, path: Path) -> int:
+    """The first batches of `folder` in one compressed Parquet file (`text`, `sort`).
+
+    Returns how many texts they hold.
+    """
     import pyarrow.parquet  # heavy, and of use to few
 
-    rows = [row for batch in sorted(folder.glob("[0-9]*.jsonl")) for row in rows_of(batch)]
+    rows = [row for number in range(batches) for row in rows_of(_path(folder, number))]
     table = pyarrow.table({name: [row[name] for row in rows] for name in ("text", "sort")})
     part = path.with_suffix(".part")
     pyarrow.parquet.write_table(table, part, compression="zstd", compression_level=19)
@@ -176,10 +183,5 @@ def _same(path: Path, about: dict) -> None:
 
 
 def _write(path: Path, rows: list[dict]) -> None:
-    """Whole or not at all."""
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_whole(path, "".join(lines).encode())

@@ -159,12 +159,11 @@ def _make(arguments: Namespace) -> int:
     model = options.open_model(arguments)
     path = corpus.corpus_folder(name).with_suffix(".parquet")
     work = path.with_suffix(".making")
-    tokens = 0
+    done = sampling.Progress(0, 0, recipe.tokens)
     with options.bar("tokens") as progress:
-        for step in sampling.sample(model, work, recipe):
-            tokens = step.tokens
-            progress(min(tokens, step.wanted), step.wanted)
-    texts = sampling.gathered(work, path)
+        for done in sampling.sample(model, work, recipe):
+            progress(min(done.tokens, done.wanted), done.wanted)
+    texts, tokens = sampling.gathered(work, done.batches, path), done.tokens
     if arguments.json:
         output.dump({"name": name, "where": str(path), "texts": texts, "tokens": tokens})
     else:

@@ -1,7 +1,7 @@
 """Interventions as edits: ablate by zero, by a mean or by another prompt's values; steer."""
 
 from workbench.interventions.ablation import resample, zero
-from workbench.interventions.change import Change, changed, kl
+from workbench.interventions.change import Change, changed
 from workbench.interventions.means import Mean, mean
 from workbench.interventions.positions import Positions, within
 from workbench.interventions.steering import add, mean_norm
@@ -12,7 +12,6 @@ __all__ = [
     "Positions",
     "add",
     "changed",
-    "kl",
     "mean",
     "mean_norm",
     "resample",

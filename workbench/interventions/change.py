@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from workbench.hooks import Edit, run, sites
+from workbench.metrics import kl_divergence
 from workbench.models import Model
 from workbench.sites import Site, expand
 
@@ -47,21 +47,10 @@ def changed(
     places = [place for one in edits for place in expand(one.site, sites(model))]
     after, before = (run(model, tokens, edit=some, mask=mask) for some in (edits, ()))
     assert before.logits is not None and after.logits is not None, "nothing was read"
+    log_p, log_q = (x.float().log_softmax(-1) for x in (before.logits, after.logits))
     return Change(
         before.logits,
         after.logits,
-        kl(before.logits, after.logits),
+        kl_divergence(log_p, log_q),
         tuple(zip(places, after.receipt.moved, strict=True)),
     )
-
-
-def kl(
-    logits: Float[Tensor, "*batch d_vocab"], other: Float[Tensor, "*batch d_vocab"]
-) -> Float[Tensor, "*batch"]:
-    """KL(p || q) in nats, of the distribution of `logits` from that of `other`; NaN of NaN.
-
-    A token that p cannot say (logit -inf) counts 0, one that only q cannot say makes it infinite.
-    """
-    log_p, log_q = (x.float().log_softmax(-1) for x in (logits, other))
-    terms = log_p.exp() * (log_p - log_q)
-    return torch.where(log_p == -torch.inf, 0, terms).sum(-1)

@@ -7,9 +7,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from workbench.corpus import Corpus
-from workbench.lens.logit import kl_divergence, row_labels
+from workbench.lens.logit import row_labels
 from workbench.lens.rows import SHARE, Parts, rows
 from workbench.lens.tuned import TunedLens
+from workbench.metrics import kl_divergence
 from workbench.models import Model
 
 _POSITIONS = 512

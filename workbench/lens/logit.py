@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from workbench.cache import Capture, Store, capture
+from workbench.metrics import kl_divergence
 from workbench.models import Model
 from workbench.sites import Site
 
@@ -110,13 +111,6 @@ def follow(resid: Float[Tensor, "layer d_model"], unembed: Unembed | ByRow, toke
         logits = torch.cat([unembed[row](one[None]) for row, one in enumerate(resid)])
     log_probs = logits.float().log_softmax(-1)
     return Fate(*_fate(log_probs, torch.full_like(log_probs[:, 0], token, dtype=torch.long)))
-
-
-def kl_divergence(
-    final: Float[Tensor, "*batch d_vocab"], log_probs: Float[Tensor, "*batch d_vocab"]
-) -> Float[Tensor, "*batch"]:
-    """KL(final || layer) in nats, from log-probabilities."""
-    return (final.exp() * (final - log_probs)).sum(-1).clamp_min(0)
 
 
 def _of_row(unembed: Unembed | ByRow, row: int) -> Unembed:

@@ -15,9 +15,8 @@ from workbench.patching.memory import held_by, tokens_at_once
 from workbench.patching.methods import METHODS, Asked, Count
 from workbench.patching.metric import Measure, Metric, kl
 from workbench.patching.places import Places, positions_of
-from workbench.patching.runs import runs_of
+from workbench.patching.runs import Direction, runs_of
 from workbench.patching.statistics import check_anchors
-from workbench.patching.sweep import Direction
 from workbench.patching.variants import variant_of
 from workbench.tasks import Pairs
 
@@ -44,8 +43,6 @@ def attribute_patches(
     run. Parameters and their gradients stay as they were, whatever happens.
     """
     judged = Metric.of(metric)
-    if direction not in ("denoising", "noising"):
-        raise InputError(f"direction {direction!r} is not one of denoising, noising")
     _check_method(method, steps, judged, direction)
     patched = variant_of(model, site, layers, components)
     names, positions = positions_of(pairs, places)
@@ -58,8 +55,7 @@ def attribute_patches(
     with spending(model.device) as spent:
         for index, most, each in groups:
             some = [pairs.rows[i] for i in index]
-            denoising = direction == "denoising"
-            both = runs_of(model, some, patched, judged, denoising=denoising, store=store)
+            both = runs_of(model, some, patched, judged, direction=direction, store=store)
             clean[index], corrupted[index] = both.clean.cpu(), both.corrupted.cpu()
             first = torch.tensor([pair.first for pair in some])
             at_once = min(steps, most // both.ids.numel()) if method == "IG" else 1

@@ -24,11 +24,6 @@ class Estimate(Sweep):
     backwards: int
     steps: int | None
 
-    @property
-    def changes(self) -> Float[Tensor, "layer component place pair"]:
-        """How far each patch is estimated to move the metric from the base run."""
-        return changes(self)
-
 
 @dataclass(frozen=True)
 class Correlation:
@@ -36,11 +31,6 @@ class Correlation:
 
     r: float
     cells: int
-
-
-def changes(found: Sweep) -> Float[Tensor, "layer component place pair"]:
-    """How far each patch moves the metric from the base run."""
-    return found.values - (found.corrupted if found.direction == "denoising" else found.clean)
 
 
 def correlation(exact: Sweep, estimate: Sweep, *, of_means: bool = False) -> Correlation:
@@ -52,7 +42,7 @@ def correlation(exact: Sweep, estimate: Sweep, *, of_means: bool = False) -> Cor
     _check_alike(exact, estimate)
     one, other = (
         (values.mean(-1) if of_means else values).flatten().double()
-        for values in (changes(exact), changes(estimate))
+        for values in (exact.changes, estimate.changes)
     )
     one, other = one - one.mean(), other - other.mean()
     spread = float(one.norm() * other.norm())

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from workbench.errors import InputError
+from workbench.metrics import kl_divergence
 from workbench.tasks import Pair
 
 Logits = Float[Tensor, "row kept d_vocab"]
@@ -58,7 +59,7 @@ def log_probability(logits: Logits, wanted: Wanted) -> Measured:
 def kl(logits: Logits, wanted: Wanted) -> Measured:
     """KL(clean || run) in nats: 0 is the clean run's own distribution."""
     clean, found = (x.float().log_softmax(-1) for x in (wanted.clean, logits))
-    return (clean.exp() * (clean - found)).sum(-1)
+    return kl_divergence(clean, found)
 
 
 def top_1(logits: Logits, wanted: Wanted) -> Measured:

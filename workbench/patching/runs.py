@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from workbench.cache import Store, capture
+from workbench.errors import InputError
 from workbench.hooks import Edit, Past, Start, run
 from workbench.models import Model
 from workbench.patching.metric import Metric, Wanted, wanted_of
@@ -15,6 +17,8 @@ from workbench.patching.rows import Rows
 from workbench.patching.variants import Variant
 from workbench.sites import Site
 from workbench.tasks import Pair
+
+Direction = Literal["denoising", "noising"]
 
 
 @dataclass(frozen=True)
@@ -112,10 +116,16 @@ def runs_of(
     variant: Variant,
     metric: Metric,
     *,
-    denoising: bool,
+    direction: Direction,
     store: Store | None,
 ) -> Runs:
-    """Run both prompts of each pair; all pairs must have as many tokens."""
+    """Run both prompts of each pair; all pairs must have as many tokens.
+
+    Raises `InputError` for another direction.
+    """
+    if direction not in ("denoising", "noising"):
+        raise InputError(f"direction {direction!r} is not one of denoising, noising")
+    denoising = direction == "denoising"
     clean, corrupted = (
         torch.tensor([getattr(pair, side).ids for pair in pairs], device=model.device)
         for side in ("clean", "corrupted")

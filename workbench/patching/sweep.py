@@ -7,7 +7,6 @@ layer from the base run's residual and at the first position that can change.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -15,18 +14,15 @@ from torch import Tensor
 
 from workbench.cache import Progress, Store
 from workbench.cache.resources import Spent, spending
-from workbench.errors import InputError
 from workbench.models import Model
 from workbench.patching.memory import bytes_each, held_by, tokens_at_once
 from workbench.patching.metric import Measure, Metric
 from workbench.patching.places import Places, positions_of
 from workbench.patching.rows import batches, rows_of
-from workbench.patching.runs import runs_of
+from workbench.patching.runs import Direction, runs_of
 from workbench.patching.statistics import Interval, check_anchors, normalised
 from workbench.patching.variants import variant_of
 from workbench.tasks import Pairs
-
-Direction = Literal["denoising", "noising"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +48,11 @@ class Sweep:
     tokens: int
     predicted: int
     spent: Spent
+
+    @property
+    def changes(self) -> Float[Tensor, "layer component place pair"]:
+        """How far each patch moves the metric from the base run."""
+        return self.values - (self.corrupted if self.direction == "denoising" else self.clean)
 
     def effects(self, *, confidence: float = 0.95, seed: int = 0) -> Interval:
         """Where each patch brings the mean metric: 0 is corrupted, 1 is clean, with intervals.
@@ -85,8 +86,6 @@ def sweep(
     the model or a pair lacks, anchors that are equal, and values that are not finite.
     """
     judged = Metric.of(metric)
-    if direction not in ("denoising", "noising"):
-        raise InputError(f"direction {direction!r} is not one of denoising, noising")
     patched = variant_of(model, site, layers, components)
     names, positions = positions_of(pairs, places)
     values = torch.empty(len(patched.layers), len(patched.components), len(names), len(pairs))
@@ -96,9 +95,7 @@ def sweep(
     with spending(model.device) as spent:
         for length, index in pairs.by_length.items():
             some = [pairs.rows[i] for i in index]
-            both = runs_of(
-                model, some, patched, judged, denoising=direction == "denoising", store=store
-            )
+            both = runs_of(model, some, patched, judged, direction=direction, store=store)
             clean[index], corrupted[index] = both.clean.cpu(), both.corrupted.cpu()
             each = bytes_each(model, length, judged.everywhere)
             most = tokens_at_once(model, memory, each, length)
