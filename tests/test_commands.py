@@ -152,6 +152,8 @@ def test_models(workbench, tiny_folder) -> None:
     assert {row["name"]: row["ready"] for row in listed} == {
         "smollm2-135m": False,
         "induction-by-hand": True,
+        "copier-by-hand": True,
+        "counter-by-hand": True,
     }
     found = json.loads(workbench("models", "info", tiny_folder("llama"), "--json"))
     assert (found["n_heads"], found["n_kv_heads"], found["processing"]) == (6, 2, "raw")

@@ -1,4 +1,6 @@
-"""Numbers from logits: loss by token, perplexity, logit difference. Pure functions."""
+"""Numbers from logits: loss by token, perplexity, logit difference, top tokens. Pure functions."""
+
+from dataclasses import dataclass
 
 import torch
 from einops import rearrange
@@ -69,6 +71,35 @@ def kl_divergence(
     """
     terms = log_p.exp() * (log_p - log_q)
     return torch.where(log_p == -torch.inf, 0, terms).sum(-1).clamp_min(0)
+
+
+def auroc(scores: Float[Tensor, " n"], true: Bool[Tensor, " n"]) -> float:
+    """How often a true one scores above a false one; ties count half (Mann and Whitney 1947).
+
+    Raises `InputError` where all are true, or all are false.
+    """
+    n_true, n_false = int(true.sum()), int((~true).sum())
+    if not n_true or not n_false:
+        raise InputError(f"{n_true} true and {n_false} false: an AUROC needs both")
+    _, inverse, counts = scores.unique(return_inverse=True, return_counts=True)
+    ranks = counts.cumsum(0) - (counts - 1) / 2  # the mean rank of those that are equal
+    risen = ranks.double()[inverse][true].sum() - n_true * (n_true + 1) / 2
+    return float(risen / (n_true * n_false))
+
+
+@dataclass(frozen=True, eq=False)
+class TopTokens:
+    """The likeliest tokens in order, with their probabilities in the whole vocabulary."""
+
+    ids: Int[Tensor, " rank"]
+    logits: Float[Tensor, " rank"]
+    probabilities: Float[Tensor, " rank"]
+
+
+def top_tokens(logits: Float[Tensor, " d_vocab"], n: int) -> TopTokens:
+    """The `n` likeliest next tokens; all there are where the vocabulary is smaller."""
+    values, ids = logits.float().topk(min(n, len(logits)))
+    return TopTokens(ids, values, (values - logits.float().logsumexp(-1)).exp())
 
 
 def _pairs(mask: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos-1"]:

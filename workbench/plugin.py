@@ -23,7 +23,9 @@ PLUGIN = Plugin(
     },
     models={
         "smollm2-135m": "workbench.models.catalogue:SMOLLM2",
-        "induction-by-hand": "workbench.models.catalogue:BY_HAND",
+        "induction-by-hand": "workbench.models.catalogue:INDUCTION",
+        "copier-by-hand": "workbench.models.catalogue:COPIER",
+        "counter-by-hand": "workbench.models.catalogue:COUNTER",
     },
     corpora={"shakespeare": "workbench.corpus.catalogue:SHAKESPEARE"},
     claims={
@@ -31,6 +33,8 @@ PLUGIN = Plugin(
         "lens ends at the logits": "workbench.claims.heads:lens_ends_at_logits",
         "attribution adds up": "workbench.claims.heads:attribution_adds_up",
         "circuits by hand": "workbench.claims.heads:circuits_by_hand",
+        "edges by hand": "workbench.claims.edges:edges_by_hand",
+        "a saturated softmax": "workbench.claims.edges:saturated_softmax",
         "cached equals fresh": "workbench.claims.trunk:cached_equals_fresh",
         "streamed equals captured": "workbench.claims.trunk:streamed_equals_captured",
         "restart equals the full run": "workbench.claims.trunk:restart_equals_the_full_run",

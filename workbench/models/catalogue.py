@@ -11,7 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from workbench.errors import InputError
 from workbench.home import home
-from workbench.models.by_hand import LETTERS, build
+from workbench.models.by_hand import LETTERS, copier, counter, induction
 from workbench.models.smollm2 import install
 from workbench.models.tokens import Vocabulary
 from workbench.registry import listed, resolve
@@ -41,11 +41,18 @@ SMOLLM2 = BuiltIn(
     licence="Apache-2.0",
     install=install,
 )
-BY_HAND = BuiltIn(
-    about="a two-layer attention-only induction transformer with integer weights; made in code",
-    licence="MIT",
-    build=build,
-    vocabulary=LETTERS,
+INDUCTION, COPIER, COUNTER = (
+    BuiltIn(
+        about=f"{what}, with integer weights; made in code",
+        licence="MIT",
+        build=build,
+        vocabulary=LETTERS,
+    )
+    for what, build in (
+        ("a two-layer attention-only induction transformer", induction),
+        ("a one-layer transformer that copies the first letter", copier),
+        ("a transformer that tells many a from few, by attention and an MLP", counter),
+    )
 )
 
 

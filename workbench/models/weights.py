@@ -6,7 +6,7 @@ may share memory with the model; change the model through `Model.weights`.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -103,6 +103,11 @@ class Norm:
         """`x` without its mean along `axis`, where the norm takes no notice of that mean."""
         return x - x.mean(axis, keepdim=True) if self.centres else x
 
+    def __call__(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """`x` normalised, in float32."""
+        x = x.float()
+        return self.centred(x, axis=-1) / self.scale(x)[..., None] * self.weight + self.bias
+
 
 def attention_weights(model: Model, layer: int) -> AttentionWeights:
     """The attention of one layer, by head. Raises `InputError` for a layer out of range."""
@@ -168,21 +173,24 @@ def embedding_weights(model: Model) -> EmbeddingWeights:
     )
 
 
-def norm(model: Model, layer: int | None = None) -> Norm:
-    """The norm before one layer's attention; the final one without a layer.
+def norm(
+    model: Model, layer: int | None = None, *, before: Literal["attention", "MLP"] = "attention"
+) -> Norm:
+    """The norm before one layer's attention or MLP; the final one without a layer.
 
     Raises `InputError` for a layer out of range and where the model has no such norm.
     """
     bridge = _fresh(model)
     owner = bridge if layer is None else _block(model, layer)
-    component = getattr(owner, "ln_final" if layer is None else "ln1", None)
+    name = "ln_final" if layer is None else {"attention": "ln1", "MLP": "ln2"}[before]
+    component = getattr(owner, name, None)
     module = getattr(component, "original_component", None)
     kind = type(module).__name__
     if not isinstance(module, nn.Identity) and "RMSNorm" not in kind and "LayerNorm" not in kind:
         raise InputError(
             f"{model.name} ({model.architecture.family}) has no LayerNorm or RMSNorm "
-            f"{'at its end' if layer is None else 'before its attention'}, so this analysis of "
-            "its weights does not apply"
+            f"{'at its end' if layer is None else f'before its {before}'}, so this analysis of its "
+            "weights does not apply"
         )
     ones = torch.ones(model.architecture.d_model, dtype=model.dtype, device=model.device)
     weight, bias = _optional(module, "weight"), _optional(module, "bias")
