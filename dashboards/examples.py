@@ -92,6 +92,134 @@ EXAMPLES = (
         {"part": "L23H4"},
     ),
     Example(
+        "Patching",
+        "Where does the country go?",
+        "Capitals, clean into corrupted: the country's token carries the answer up to layer 23, "
+        "the last token from layer 24 on.",
+        {"model": REAL, "task": "capitals", "site": "resid_pre"},
+        {"cell": "L23.5"},
+    ),
+    Example(
+        "Patching",
+        "Which heads bring the capital?",
+        "Every head patched by itself: L23H4 alone brings back more than half of the answer.",
+        {"model": REAL, "task": "capitals", "site": "z"},
+        {"cell": "L23.H4"},
+    ),
+    Example(
+        "Patching",
+        "Two names, one of them twice (IOI)",
+        "The prompts differ in the second mention of a name: from which layer on does the last "
+        "token know?",
+        {"model": REAL, "task": "ioi", "site": "resid_pre"},
+        {"cell": "L20.end"},
+    ),
+    Example(
+        "Patching",
+        "One pair of your own: France and Italy",
+        "Two prompts, token by token; one pair has no interval.",
+        {
+            "model": REAL,
+            "pairs": "two prompts of your own",
+            "clean": "The capital of France is",
+            "corrupted": "The capital of Italy is",
+            "answer": " Paris",
+            "wrong": " Rome",
+        },
+    ),
+    Example(
+        "Circuit",
+        "Which edges bring the capital?",
+        "200 of the edges between heads and MLPs, found on half of the pairs and judged on the "
+        "others, against random circuits of the same size.",
+        {"model": REAL, "task": "capitals", "edges": "200"},
+    ),
+    Example(
+        "Circuit",
+        "A circuit written by hand",
+        "Five edges make the induction heads of this model. Where the pattern is found at another "
+        "place, EAP sees none of what finds it; EAP-IG does.",
+        {
+            "model": "induction-by-hand",
+            "task": "induction",
+            "corruption": "moved",
+            "edges": "5",
+        },
+    ),
+    Example(
+        "Circuit",
+        "One pair on a copier by hand",
+        "Two edges of 17 copy the first letter, and both are found.",
+        {
+            "model": "copier-by-hand",
+            "pairs": "two prompts of your own",
+            "clean": "b q c d",
+            "corrupted": "k q c d",
+            "answer": "b",
+            "wrong": "k",
+            "edges": "2",
+        },
+    ),
+    Example(
+        "Circuit",
+        "One pair on a counter by hand",
+        "Three edges of 110: a head adds up, an MLP compares.",
+        {
+            "model": "counter-by-hand",
+            "pairs": "two prompts of your own",
+            "clean": "a b a d e g h a j k l",
+            "corrupted": "a b c d e g h i j k l",
+            "answer": "m",
+            "wrong": "f",
+            "edges": "3",
+        },
+    ),
+    Example(
+        "Steering",
+        "From good news to bad",
+        "Happy less sad, added backwards: the letter that brought a mix of emotions makes its "
+        "reader a victim. Strength 2 gives a fantastic day.",
+        {
+            "model": REAL,
+            "prompt": "When I opened the letter, I felt",
+            "towards": "This is happy, joyful and wonderful news",
+            "away": "This is sad, terrible and painful news",
+            "read": "all positions",
+            "layer": "10",
+            "strength": "-2",
+        },
+    ),
+    Example(
+        "Steering",
+        "A pet for a cup of coffee",
+        "A sentence about a dog less one about a car: the favourite thing in the world is no "
+        "longer coffee but a cat, and then a dog.",
+        {
+            "model": REAL,
+            "prompt": "My favourite thing in the world is",
+            "towards": "She talks about her dog, a puppy that barks",
+            "away": "She talks about her car, an engine that roars",
+            "read": "all positions",
+            "layer": "12",
+            "strength": "2",
+        },
+    ),
+    Example(
+        "Steering",
+        "Too far",
+        "Ships and the sea at strength 3: the text falls apart into one word. "
+        "At 1.5 it still goes to the sea.",
+        {
+            "model": REAL,
+            "prompt": "Yesterday I went to",
+            "towards": " the ocean, the sea, ships and sailors",
+            "away": " the office, meetings and emails",
+            "read": "all positions",
+            "layer": "12",
+            "strength": "3",
+        },
+    ),
+    Example(
         "Attention",
         "An induction circuit by hand",
         "Two layers with integer weights: L0H1 looks back by one, L1H2 completes the pattern.",

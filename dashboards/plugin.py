@@ -10,5 +10,8 @@ PLUGIN = Plugin(
         "Attention": "dashboards.views.attention:page",
         "Lens": "dashboards.views.lens:page",
         "Attribution": "dashboards.views.attribution:page",
+        "Patching": "dashboards.views.patching:page",
+        "Circuit": "dashboards.views.circuit:page",
+        "Steering": "dashboards.views.steering:page",
     },
 )

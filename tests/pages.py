@@ -5,21 +5,37 @@ import json
 from typing import Any
 
 import numpy as np
+from streamlit.runtime.caching.cache_utils import CachedFunc
 from streamlit.testing.v1 import AppTest
 
-from dashboards import attention_view, attribution_view, lens_view, weights_view
+from dashboards import (
+    ablation_view,
+    attention_view,
+    attribution_view,
+    circuit_finding,
+    lens_view,
+    patching_cell,
+    patching_sweeps,
+    state,
+    steering_view,
+    weights_view,
+)
 
+VIEWS = (
+    *(ablation_view, attention_view, attribution_view, circuit_finding, lens_view),
+    *(patching_cell, patching_sweeps, steering_view, weights_view),
+)
 BY_HAND = "induction-by-hand"
 PROMPT = "a b c d e a b c d"
 
 
 def forget() -> None:
     """What a new process would not know: the views and the store's memory tier."""
-    from dashboards import state
-
-    views = (attention_view._view, lens_view._view, attribution_view._view)
-    for cached in (*views, weights_view.weights_view, weights_view._copying, state._store):
-        cached.clear()
+    for module in VIEWS:
+        for value in vars(module).values():
+            if isinstance(value, CachedFunc):
+                value.clear()
+    state._store.clear()
 
 
 def one_page(name: str) -> None:

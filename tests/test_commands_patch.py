@@ -11,7 +11,6 @@ from rich.console import Console
 
 from workbench.__main__ import main
 from workbench.commands import output
-from workbench.commands.effects import labels
 from workbench.models import Model
 from workbench.patching import MEASURES, SWEPT, Metric, sweep
 from workbench.runs import kept
@@ -141,11 +140,11 @@ def test_labels_of_places(by_hand: Model, file: Path) -> None:
     unnamed = Pairs("two", tuple(pair(by_hand, *text) for text in texts))
     named = Pairs("two", tuple(pair(by_hand, *text, places={"F": 3}) for text in texts))
     places = ["0", "1", "2", "3", "4", "5"]
-    shown = labels(unnamed, places)
+    shown = unnamed.labels(places)
     assert shown == ["0 <bos>", "1 q", "2 a", "3 b…", "4 c…", "5 a"]
-    assert labels(named, places)[3] == "3 F"
-    assert labels(read_pairs(by_hand, file), ["first", "end"]) == ["first", "end"]
-    assert labels(unnamed, ["-1"]) == ["-1 a"], "counted from the end"
+    assert named.labels(places)[3] == "3 F"
+    assert read_pairs(by_hand, file).labels(["first", "end"]) == ["first", "end"]
+    assert unnamed.labels(["-1"]) == ["-1 a"], "counted from the end"
 
 
 @pytest.mark.parametrize(

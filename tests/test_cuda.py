@@ -12,6 +12,10 @@ from workbench.cache import Store, capture, harvest, stream
 from workbench.corpus import from_ids
 from workbench.hooks import Edit, Start, run
 from workbench.models import Model, load, pad, resolve_device
+from workbench.models import from_ids as prompt
+from workbench.patching import attribute_patches, sweep
+from workbench.patching.edges import Circuit, graph_of, patch_paths, run_circuits, score_edges
+from workbench.tasks import Pair, Pairs
 
 pytestmark = [
     pytest.mark.cuda,
@@ -102,3 +106,60 @@ def test_a_stream_and_a_harvest_equal_the_cpu(
     fresh = run(tiny(family), torch.from_numpy(corpus.ids).long(), read="1.resid_post")
     with made["1.resid_post"] as kept:
         assert_close(kept.contexts(0, 6), fresh["1.resid_post"], atol=1e-4, rtol=1e-4)
+
+
+def _pairs(model: Model, length: int = 9) -> Pairs:
+    drawn = torch.Generator().manual_seed(0)
+    rows = []
+    for clean in torch.randint(5, 300, (4, length), generator=drawn):
+        corrupted = clean.clone()
+        corrupted[3] = (clean[3] + 1) % 300
+        one, other = (
+            prompt(model.vocabulary, ids.tolist(), bos=False) for ids in (clean, corrupted)
+        )
+        rows.append(Pair(one, other, (7,), (8,)))
+    return Pairs("random", tuple(rows))
+
+
+@pytest.mark.parametrize("site", ["resid_pre", "z", "k", "pattern", "mlp_out"])
+def test_patching_equals_the_cpu(
+    tiny: Callable[..., Model], tiny_folder: Callable[[str], Path], family: str, site: str
+) -> None:
+    cpu, gpu = tiny(family), load(str(tiny_folder(family)), device="cuda")
+    for analyse in (sweep, attribute_patches):
+        here, there = (analyse(model, _pairs(model), site, places="all") for model in (cpu, gpu))
+        assert_close(there.values, here.values, atol=1e-4, rtol=1e-3)
+
+
+def test_edges_equal_the_cpu(
+    tiny: Callable[..., Model], tiny_folder: Callable[[str], Path], family: str
+) -> None:
+    cpu, gpu = tiny(family), load(str(tiny_folder(family)), device="cuda")
+    for method in ("EAP-IG", "exact"):
+        here, there = (score_edges(model, _pairs(model), method=method) for model in (cpu, gpu))
+        assert_close(there.values, here.values, atol=1e-4, rtol=1e-3)
+    ran = [
+        run_circuits(model, _pairs(model), [Circuit.whole(graph_of(model)).without(["L1H0"])])
+        for model in (cpu, gpu)
+    ]
+    assert_close(ran[1].values, ran[0].values, atol=1e-4, rtol=1e-3)
+    one, other = (patch_paths(model, _pairs(model), ["L2H0.k", "logits"]) for model in (cpu, gpu))
+    assert_close(other.values, one.values, atol=1e-4, rtol=1e-3)
+
+
+def test_a_sweep_under_a_memory_cap_is_chunked(tiny_folder: Callable[[str], Path]) -> None:
+    model = load(str(tiny_folder("gpt2")), device="cuda")
+    pairs = _pairs(model, length=40)
+    whole = sweep(model, pairs, "z", places="each")
+    torch.cuda.empty_cache()
+    held = torch.cuda.memory_reserved()
+    capped = held + 64 * 2**20
+    torch.cuda.set_per_process_memory_fraction(
+        capped / torch.cuda.get_device_properties(0).total_memory
+    )
+    try:
+        chunked = sweep(model, pairs, "z", places="each", memory=16 * 2**20)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert chunked.forwards > whole.forwards
+    assert_close(chunked.values, whole.values, atol=1e-4, rtol=1e-3)

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.testing import assert_close
 
+from workbench import directions
 from workbench.cache import DamagedError, Store
 from workbench.directions import (
     Direction,
@@ -214,6 +215,23 @@ def test_files_that_cannot_be_trusted(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(DamagedError, match=f"{path}: {told}"):
             load_direction(path)
+
+
+@pytest.mark.parametrize(
+    "name, value", [("name", 3), ("norm", "long"), ("how", None), ("model", 1)]
+)
+def test_fields_of_another_kind_are_told(tmp_path: Path, name: str, value: object) -> None:
+    path = tmp_path / "d"
+    direction = random_direction(None)
+    save_direction(direction, path)
+    with safe_open(path, framework="pt") as file:
+        card = json.loads(file.metadata()["card"]) | {name: value}
+    del card["checksum"]
+    card["checksum"] = directions._checksum(card, direction.unit)
+    content = safetensors.torch.save({"unit": direction.unit}, {"card": json.dumps(card)})
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match=f"field {name}: expected"):
+        load_direction(path)
 
 
 def test_where_there_is_no_file_or_none_can_be(tmp_path: Path) -> None:

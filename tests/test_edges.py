@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -37,6 +38,7 @@ from workbench.sites import Site
 from workbench.tasks import Pair, Pairs
 
 LOGITS = Metric.named("logit difference")
+_OTHER: Any = "other"
 
 
 def _pairs(model: Model, lengths=(7, 7, 5), seed: int = 0) -> Pairs:
@@ -418,7 +420,7 @@ def test_denoising_a_path_is_noising_it_with_prompts_exchanged(model) -> None:
         (lambda m, p: score_edges(m, p, metric="top-1 accuracy"), "no gradient"),
         (lambda m, p: score_edges(m, p, metric=Metric.named("probability", 40)), "40"),
         (lambda m, p: run_circuits(m, p, []), "no circuit"),
-        (lambda m, p: run_circuits(m, p, [Circuit.whole(graph_of(m))], ablation="none"), "none"),
+        (lambda m, p: run_circuits(m, p, [Circuit.whole(graph_of(m))], ablation=_OTHER), "other"),
         (
             lambda m, p: run_circuits(m, p, [Circuit.whole(Graph(1, 1, 1, True, False))]),
             "another model",
@@ -430,7 +432,7 @@ def test_denoising_a_path_is_noising_it_with_prompts_exchanged(model) -> None:
         (lambda m, p: patch_paths(m, p, ["L0H0"]), "no receiver"),
         (lambda m, p: patch_paths(m, p, senders=["logits"]), "no sender"),
         (lambda m, p: patch_paths(m, p, []), "no receiver is named"),
-        (lambda m, p: patch_paths(m, p, direction="both"), "both"),
+        (lambda m, p: patch_paths(m, p, direction=_OTHER), "other"),
     ],
 )
 def test_faults_are_told(tiny, unchecked, ask, told) -> None:
@@ -484,3 +486,51 @@ def test_auroc_counts_pairs(rows) -> None:
         return
     wins = [(a > b) + 0.5 * (a == b) for a in scores[true] for b in scores[~true]]
     assert auroc(scores.float(), true) == pytest.approx(float(sum(wins)) / len(wins))
+
+
+def test_a_pinned_component_brings_all_its_edges(tiny) -> None:
+    graph = graph_of(tiny("llama"))
+    edge = graph.name(len(graph.receivers) - 1, 0)
+    joined = Circuit.of(graph, [edge], task="t").joined(["L0H1"])
+    assert joined.found == {"task": "t"}
+    by_hand = torch.zeros_like(graph.valid)
+    by_hand[-1, 0] = True
+    for receiver in range(len(graph.receivers)):
+        for sender in range(len(graph.senders)):
+            ends = (
+                graph.senders[sender] == "L0H1",
+                graph.senders.index("L0H1") in graph.owners(receiver),
+            )
+            by_hand[receiver, sender] |= bool(graph.valid[receiver, sender]) and any(ends)
+    assert torch.equal(joined.kept, by_hand)
+    assert torch.equal(joined.joined([edge, "L0H1"]).kept, by_hand), "a union"
+    assert torch.equal(
+        joined.without(["L0H1"]).kept, joined.kept & Circuit.whole(graph).without(["L0H1"]).kept
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("L9H9", "no component"), ("logits->embed", "no edge"), ("", "no component")]
+)
+def test_what_cannot_be_pinned_is_told(tiny, name: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        Circuit.whole(graph_of(tiny("gpt2"))).joined([name])
+
+
+def test_a_circuits_text_is_its_file(tiny, tmp_path) -> None:
+    one = Circuit.of(graph_of(tiny("gpt2")), ["embed->logits"], task="t")
+    one.write(tmp_path / "c.json")
+    assert (tmp_path / "c.json").read_text() == one.text()
+    again = read_circuit(tmp_path / "c.json")
+    assert again.edges == one.edges and again.found == {"task": "t"}
+
+
+@pytest.mark.parametrize(("count", "found"), [(1, 1), (3, 3), (4, 2), (9, 4)])
+def test_pairs_are_halved_where_there_are_enough(tiny, count: int, found: int) -> None:
+    pairs = _pairs(tiny("gpt2"), lengths=(5,) * count)
+    find, judge = pairs.halves()
+    assert len(find) == found and find.name == judge.name == "random"
+    if count < 4:
+        assert find is judge is pairs
+    else:
+        assert (*find.rows, *judge.rows) == pairs.rows

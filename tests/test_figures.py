@@ -204,3 +204,126 @@ def test_bounds_of_another_shape_are_told() -> None:
     how = {"axes": ("layer", "place"), "title": ""}
     with pytest.raises(ValueError, match=r"bound of shape \(1, 1\) needs 1 row and 1 column"):
         figures.effects(mean, np.zeros((1, 1)), mean, ["L0"], ["a", "b"], **how)
+
+
+def test_a_chosen_effect_is_outlined_and_cells_are_clicked() -> None:
+    mean = np.array([[0.5, -0.25, 0.0], [0.0, 1.5, 0.1]])
+    how = {"axes": ("layer", "place"), "title": ""}
+    names = [[f"L{row} at {SCRIPT}"] * 3 for row in range(2)]
+    figure = figures.effects(
+        mean, mean - 1, mean + 1, ["L0", "L1"], TOKENS, **how, names=names, chosen=(1, 2)
+    )
+    shown = json.loads(figure.to_json() or "")
+    layout: Any = figure.layout
+    squares: Any = figure.data[-1]
+    assert squares.type == "scatter"
+    places = list(zip(squares.y, squares.x, strict=True))
+    assert sorted(places) == [(row, column) for row in range(2) for column in range(3)]
+    values = [mean[place] for place in places]
+    assert [float(text) for text in squares.text] == values
+    bounds = [tuple(told[1:]) for told in squares.customdata]
+    assert bounds == [(value - 1, value + 1) for value in values]
+    assert "%{text} [%{customdata[1]:.3f}, %{customdata[2]:.3f}]" in squares.hovertemplate
+    assert squares.hoverinfo != "skip" and SCRIPT not in json.dumps(shown)
+    (box,) = layout.shapes
+    assert (box.x0, box.x1, box.y0, box.y1) == (1.5, 2.5, 0.5, 1.5)
+    assert layout.xaxis.range == (-0.5, 2.5) and layout.yaxis.range == (1.5, -0.5)
+    plain = json.loads(
+        figures.effects(mean, None, None, ["L0", "L1"], TOKENS, **how).to_json() or ""
+    )
+    assert "shapes" not in plain["layout"] and plain["data"][-1]["type"] == "heatmap"
+
+
+def test_effects_of_heads_are_bars_from_nothing() -> None:
+    mean = np.array([1.0, 0.25, 1.5])
+    heads = ["H0", "H1", "H2"]
+    figure = figures.head_effects(
+        mean, mean - 0.5, mean + 0.25, heads, title="L0", nothing=1.0, chosen=1
+    )
+    bars: Any = figure.data[0]
+    assert bars.base == 1.0 and list(bars.y) == [0, -0.75, 0.5], "noising: 1 is nothing"
+    assert list(bars.customdata) == heads and bars.text[1] == "H1: 0.250 [-0.250, 0.500]"
+    assert list(bars.error_y.array) == [0.25] * 3 and list(bars.error_y.arrayminus) == [0.5] * 3
+    up, down = bars.marker.color[2], bars.marker.color[1]
+    assert up != down and list(np.flatnonzero(bars.marker.line.width)) == [1]
+    one: Any = figures.head_effects(mean, None, None, heads, title="L0").data[0]
+    assert not one.error_y.visible and one.text[0] == "H0: 1.000"
+
+
+def test_estimates_stand_against_the_exact_effects() -> None:
+    exact, estimated = np.array([0.0, 2.0, -1.0]), np.array([0.5, 1.0, -3.0])
+    figure = figures.estimates(exact, estimated, names=["a", SCRIPT, "c"], method="AtP", title="r")
+    data: Any = figure.data
+    points, line = data
+    assert list(points.x) == list(exact) and list(points.y) == list(estimated)
+    assert list(line.x) == list(line.y) == [-3.0, 2.0], "where both are the same"
+    assert json.loads(figure.to_json() or "")["layout"]["yaxis"]["title"]["text"] == "effect by AtP"
+    assert SCRIPT not in (figure.to_json() or "")
+
+
+EDGES = [
+    ("embed", "L0H1", "embed->L0H1.v", 0.5),
+    ("L0H1", "L0.mlp", "L0H1->L0.mlp", -1.0),
+    ("L0.mlp", "logits", "L0.mlp->logits", 0.25),
+]
+
+
+def traces(figure: go.Figure) -> list[Any]:
+    return [*figure.data]
+
+
+def test_a_circuit_is_drawn_from_the_left_to_the_right() -> None:
+    figure = figures.circuit(EDGES, layers=2, heads=4, title="c")
+    *lines, handles, nodes = traces(figure)
+    assert [trace.line.width for trace in lines] == [2.25, 4.5, 9.0], "the strongest on top"
+    red, blue = lines[-1].line.color, lines[0].line.color
+    assert red != blue == lines[1].line.color, "what works against the answer has its own colour"
+    assert list(nodes.customdata) == ["L0H1", "L0.mlp", "embed", "logits"]
+    place = dict(zip(nodes.customdata, zip(nodes.x, nodes.y, strict=True), strict=True))
+    assert place["embed"][0] < place["L0H1"][0] < place["L0.mlp"][0] < place["logits"][0]
+    assert (place["L0H1"][1], place["L0.mlp"][1]) == (1, 4)
+    assert list(nodes.text) == ["H1", "M", "", ""]
+    for (sender, reader, *_), line in zip(
+        reversed(EDGES), [lines[0], lines[2], lines[1]], strict=True
+    ):
+        assert (line.x[0], line.y[0]) == place[sender]
+        assert (line.x[-1], pytest.approx(line.y[-1])) == place[reader]
+    assert handles.text[0] == "L0H1-&gt;L0.mlp: -1.000", "the strongest first"
+    assert list(figure.layout.yaxis.ticktext) == ["H0", "H1", "H2", "H3", "MLP"]
+    assert figure.layout.yaxis.range[1] >= max(max(line.y) for line in lines)
+
+
+def test_edges_along_one_line_part() -> None:
+    """MLPs stand in one row: arcs of other lengths have other middles."""
+    edges = [("L0.mlp", f"L{layer}.mlp", "", 1.0) for layer in (1, 2, 3)]
+    figure = figures.circuit(edges, layers=4, heads=2, title="")
+    heights = [max(trace.y) for trace in traces(figure)[:3]]
+    assert len(set(heights)) == 3 and min(heights) > 2
+
+
+def test_of_a_large_circuit_the_strongest_edges_are_drawn() -> None:
+    edges = [("embed", f"L{n}.mlp", SCRIPT, n / 200) for n in range(200)]
+    figure = figures.circuit(edges, layers=200, heads=1, title="200 edges")
+    assert figure.layout.title.text == "200 edges, the 150 strongest drawn"
+    *lines, _, nodes = traces(figure)
+    assert len(lines) == 150 and "L50.mlp" in nodes.customdata
+    assert "L49.mlp" not in nodes.customdata
+    assert SCRIPT not in (figure.to_json() or "")
+
+
+def test_an_empty_circuit_is_an_empty_picture() -> None:
+    figure = figures.circuit([], layers=2, heads=4, title="0 edges")
+    assert [len(trace.x) for trace in traces(figure)] == [0, 0]
+
+
+def test_faithfulness_is_drawn_over_sizes() -> None:
+    mean = np.array([0.0, 0.5, 1.0])
+    curves = {"signed": (mean, mean - 0.1, mean + 0.2), "size": (mean / 2, mean / 2, mean / 2)}
+    figure = figures.faithfulness([0.001, 0.1, 1.0], curves, title="CPR")
+    one, two = traces(figure)
+    assert (one.name, two.name) == ("signed", "size") and one.line.color != two.line.color
+    assert list(one.x) == [0.001, 0.1, 1.0] and list(two.y) == [0.0, 0.25, 0.5]
+    assert list(one.error_y.array) == pytest.approx([0.2] * 3)
+    assert list(one.error_y.arrayminus) == pytest.approx([0.1] * 3)
+    assert {shape.y0 for shape in figure.layout.shapes} == {0, 1}, "the anchors"
+    assert figure.layout.xaxis.type == "log"

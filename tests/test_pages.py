@@ -35,7 +35,20 @@ from workbench.sites import Head
 
 APP = Path(__file__).parent.parent / "dashboards" / "app.py"
 OTHER = "a b c d e f g h i"
-PAGES = ("Home", "Attention", "Lens", "Attribution")
+PROMPTED = ("Attention", "Lens", "Attribution")  # pages that begin with one prompt
+_ATTENTION = {"input", "length", "batch", "seed", "score", "weights", "shown", "minus", "head"}
+_PAIRS = {"pairs", "task", "n", "seed", "corruption", "clean", "corrupted", "answer", "wrong"}
+SETTINGS = {
+    "Attention": {"prompt", "ablate", "how", *_ATTENTION},
+    "Lens": {"prompt", "value", "follow", "cell"},
+    "Attribution": {"prompt", "answer", "wrong", "part"},
+    "Patching": {"site", *_PAIRS},
+    "Circuit": {"edges", "pins", "steps", "bos", *_PAIRS},
+    "Steering": {
+        *("prompt", "source", "towards", "away", "read", "layer", "strength", "unit"),
+        *("positions", "seed", "temperature", "new"),
+    },
+}
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +120,7 @@ def test_home_says_what_is_ready(own_home: Path) -> None:
     assert rows["files"] == f"`{own_home}`"
 
 
-@pytest.mark.parametrize("page", PAGES[1:])
+@pytest.mark.parametrize("page", PROMPTED)
 def test_without_a_prompt_there_are_examples(page: str) -> None:
     for address in ({}, {"prompt": " \n"}):
         at = opened(page, **address)
@@ -119,19 +132,19 @@ def test_without_a_prompt_there_are_examples(page: str) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
 def test_examples_ask_for_what_exists(example) -> None:
     """With the small model in the real one's place: settings are settings of the page."""
-    attention = {"input", "length", "batch", "seed", "score", "weights", "shown", "minus", "head"}
-    attribution = {"answer", "wrong", "part"}
-    known = {"model", "prompt", *attention, "value", "follow", "cell", *attribution}
-    assert example.page in PAGES and set(example.settings) <= known
+    assert set(example.settings) <= {"model", *SETTINGS[example.page]}
     assert example.settings["model"] in listed("models")
-    at = opened(example.page, **{**example.address, "model": BY_HAND, "prompt": PROMPT})
-    # A head of the real model is out of the small one's range, its token is not a letter.
-    beyond = re.compile("the address asks for (head|part)|vocabulary", re.IGNORECASE)
-    assert all(beyond.search(word) for word in told(at))
+    prompted = {"prompt": PROMPT} if "prompt" in SETTINGS[example.page] else {}
+    name = example.settings["model"]
+    model = BY_HAND if name == REAL else name
+    at = opened(example.page, **{**example.address, "model": model, **prompted})
+    # The real model's heads, layers and words are none of the small one's.
+    beyond = re.compile("the address asks for (head|part|layer)|vocabulary", re.IGNORECASE)
+    assert all(beyond.search(word) for word in told(at)), told(at)
 
 
 def test_the_example_by_hand_shows_its_circuit() -> None:
-    (example,) = (e for e in EXAMPLES if e.settings["model"] == BY_HAND)
+    (example,) = (e for e in EXAMPLES if e.settings["model"] == BY_HAND and e.page == "Attention")
     header, arrays = sent(opened(example.page, **example.address))
     assert header["head"] == [1, 2]
     assert arrays["scores"][1, 2] == 1.0
@@ -523,7 +536,7 @@ def test_a_notice_is_text_whatever_the_address_says() -> None:
     assert "“!\\[x\\](https://example.org/x.png)”" in at.warning[0].value
 
 
-@pytest.mark.parametrize("page", PAGES[1:])
+@pytest.mark.parametrize("page", PROMPTED)
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
@@ -545,7 +558,7 @@ def test_what_cannot_be_done_is_one_sentence(
     assert not at.get("bidi_component") and not charts(at)
 
 
-@pytest.mark.parametrize("page", PAGES[1:])
+@pytest.mark.parametrize("page", PROMPTED)
 @pytest.mark.parametrize("name", ["no/such-model", REAL])
 def test_an_address_alone_fetches_nothing(
     page: str, name: str, monkeypatch: pytest.MonkeyPatch
@@ -614,7 +627,7 @@ def test_a_chat_template_is_marked(tiny_folder: Callable[[str], Path]) -> None:
 # --- what is kept --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES[1:])
+@pytest.mark.parametrize("page", PROMPTED)
 def test_a_computed_view_leaves_a_record(page: str, by_hand: Model) -> None:
     at = opened(page, prompt=PROMPT)
     ((_, record),) = runs.kept()

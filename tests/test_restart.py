@@ -161,6 +161,26 @@ def test_an_edit_at_late_positions_needs_only_those(road, ids) -> None:
     assert_close(logits(fast), logits(slow)[:, 8:], atol=1e-5, rtol=1e-5)
 
 
+def test_a_past_of_rows_is_the_past_gathered(road, ids) -> None:
+    model, also = road
+    full = run(model, ids, read=also, keep_past=True, stop="never")
+    rows = torch.tensor([1, 0, 1])
+    shared = kept(full).upto(5).of(rows)
+    gathered = Past(*(tuple(t[rows] for t in ts) for ts in (kept(full).keys, kept(full).values)))
+    later = ids[rows, 5:]
+    for keep in (False, True):
+        one, other = (
+            run(model, later, past=past, read=also, keep_past=keep, stop="never")
+            for past in (shared, gathered.upto(5))
+        )
+        assert torch.equal(logits(one), logits(other))
+    assert torch.equal(kept(one).keys[1], kept(other).keys[1])
+    assert torch.equal(logits(run(model, later[1:], past=shared.of(torch.tensor([1, 2])),
+                                  read=also, stop="never")), logits(one)[1:])  # fmt: skip
+    with pytest.raises(InputError, match=r"past holds 3 layers x 3 rows .* need 3 layers x 2 rows"):
+        run(model, later[1:], past=shared)
+
+
 def test_what_a_past_refuses(tiny: Callable[..., Model], by_hand: Model, ids) -> None:
     model = tiny("gpt2")
     past = kept(run(model, ids, keep_past=True))
@@ -275,3 +295,70 @@ def test_logits_at_that_are_no_columns(tiny: Callable[..., Model], ids, wrong) -
 def test_logits_at_and_the_site_of_all_logits(tiny: Callable[..., Model], ids) -> None:
     with pytest.raises(InputError, match="leave one out"):
         run(tiny("gpt2"), ids, read=Site("logits"), logits_at=-1)
+
+
+def test_logits_of_few_tokens(road, ids) -> None:
+    model, also = road
+    full = run(model, ids, read=["1.resid_pre", *also], stop="never")
+    tokens, last = torch.tensor([7, 3, 299]), torch.tensor([[11], [4]])
+    some = logits(run(model, ids, read=also, logits_of=tokens, stop="never"))
+    assert_close(some, logits(full)[..., tokens], atol=1e-5, rtol=1e-5)
+    start = Start(1, full["1.resid_pre"])
+    both = logits(run(model, ids, start=start, read=also and ["2.resid_post"], logits_of=tokens,
+                      logits_at=last, stop="never"))  # fmt: skip
+    assert_close(both[:, 0], some[[0, 1], last[:, 0]], atol=1e-5, rtol=1e-5)
+    assert not forwards(model)
+    assert torch.equal(logits(run(model, ids, read=also, stop="never")), logits(full))
+
+
+def test_logits_of_few_tokens_of_the_native_model(by_hand: Model, ids) -> None:
+    tokens, few = ids % 27, torch.tensor([2, 20])
+    full = logits(run(by_hand, tokens))
+    assert_close(logits(run(by_hand, tokens, logits_of=few)), full[..., few], atol=1e-5, rtol=1e-5)
+
+
+def test_rows_of_logits_set_apart_are_the_same_numbers(road, ids) -> None:
+    """300 tokens fill no whole number of 64 bytes; rows that are read are not set apart."""
+    model, also = road
+    apart = logits(run(model, ids, read=also, stop="never"))
+    plain = run(model, ids, read=["logits", *also], stop="never")
+    assert torch.equal(apart, plain["logits"])
+    assert plain["logits"].is_contiguous()
+
+
+def test_the_last_mlp_is_run_where_logits_are_kept(tiny: Callable[..., Model], family, ids) -> None:
+    """And everywhere as soon as somebody looks at what it does, or changes it."""
+    model, seen = tiny(family), []
+    tree = model.plain
+    assert tree is not None
+    (block,) = (m for name, m in tree.named_modules() if name.endswith((".h.2", ".layers.2")))
+    mlp = block.mlp
+    assert isinstance(mlp, torch.nn.Module)
+    handle = mlp.register_forward_hook(lambda _, args, out: seen.append(args[0].shape[1]))
+    full = run(model, ids, read="2.mlp_out", stop="never")
+    seen.clear()
+    last = run(model, ids, logits_at=-1)
+    read = run(model, ids, read="2.mlp_out", logits_at=-1, stop="never")
+    double, columns = Edit("2.mlp_post", lambda x: 2 * x), torch.tensor([[3], [5]])
+    edited = run(model, ids, edit=double, logits_at=columns)
+    handle.remove()
+    assert seen == [1, 12, 12]
+    assert_close(logits(last)[:, 0], logits(full)[:, -1], atol=1e-5, rtol=1e-5)
+    assert_close(read["2.mlp_out"], full["2.mlp_out"], atol=1e-5, rtol=1e-5)
+    whole = logits(run(model, ids, edit=double))
+    assert_close(logits(edited)[:, 0], whole[[0, 1], [3, 5]], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [
+        (torch.tensor([3, 300]), "outside the vocabulary of 300"),
+        (torch.tensor([-1]), "outside the vocabulary"),
+        (torch.tensor([[1]]), r"logits_of is torch.int64 of shape \(1, 1\); give token ids"),
+        (torch.tensor([1.0]), "logits_of is torch.float32"),
+    ],
+)
+def test_logits_of_that_are_no_tokens(tiny: Callable[..., Model], ids, tokens, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        run(tiny("gpt2"), ids, logits_of=tokens)

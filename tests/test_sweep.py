@@ -16,7 +16,7 @@ from workbench.errors import InputError
 from workbench.hooks import Edit, run
 from workbench.models import Model, from_ids
 from workbench.patching import MEASURES, SWEPT, Metric, Sweep, sweep
-from workbench.patching.metric import Wanted
+from workbench.patching.metric import Wanted, logit_difference
 from workbench.patching.rows import batches, rows_of
 from workbench.patching.statistics import normalised
 from workbench.sites import Site
@@ -169,20 +169,39 @@ def test_a_metric_before_the_end(tiny) -> None:
         assert float(found.values[1, 0, place, 0]) == pytest.approx(expected, abs=2e-5)
 
 
-def test_a_metric_of_ones_own_sees_all_positions(tiny) -> None:
+def entropy(logits: Tensor, wanted: object) -> Tensor:
+    return torch.special.entr(logits.softmax(-1)).sum(-1)
+
+
+def likeliest_place(logits: Tensor, wanted: object) -> Tensor:
+    """Positions taken together, earlier ones among them."""
+    return logits[..., 3].softmax(-1).amax(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("measure", [entropy, likeliest_place])
+def test_a_metric_of_ones_own_sees_all_positions(tiny, measure, monkeypatch) -> None:
+    monkeypatch.setattr("workbench.patching.runs.LOGITS", 2 * 6 * 300)  # two rows at a time
     model = tiny("llama")
     pairs = pairs_of(model, 6, 6, first=2)
-
-    def entropy(logits: Tensor, wanted: object) -> Tensor:
-        return torch.special.entr(logits.softmax(-1)).sum(-1)
-
-    found = sweep(model, pairs, "resid_post", metric=entropy)
-    assert (found.metric, found.at) == ("entropy", "all")
+    found = sweep(model, pairs, "resid_post", metric=measure)
+    assert (found.metric, found.at) == (measure.__name__, "all")
     for row, pair in enumerate(pairs):
         for layer, place in ((0, 4), (2, 2), (1, 0)):
             logits = by_transformer_lens(model, pair, Site("resid_post", layer), None, place, False)
-            expected = float(entropy(logits[None], None).mean())
+            expected = float(measure(logits[None], None).mean())
             assert float(found.values[layer, 0, place, row]) == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("at", ["end", "all"])
+def test_few_logits_give_the_same_logit_difference(tiny, family: str, at: str) -> None:
+    """Of the answers and wrong tokens alone, and picked from the whole vocabulary."""
+    model = tiny(family)
+    pairs = pairs_of(model, 6, 6, 8)
+    few = sweep(model, pairs, "z", places=["middle"], metric=Metric.named("logit difference", at))
+    own = Metric("own", lambda logits, wanted: logit_difference(logits, wanted), at)
+    all_ = sweep(model, pairs, "z", places=["middle"], metric=own)
+    for name in ("values", "clean", "corrupted"):
+        assert_close(getattr(few, name), getattr(all_, name), atol=1e-5, rtol=1e-5)
 
 
 def test_every_measure_by_hand() -> None:

@@ -205,6 +205,9 @@ def save_direction(direction: Direction, path: Path) -> None:
         ) from error
 
 
+_CARD = {"name": str, "site": str, "norm": float, "how": str, "model": dict | None}
+
+
 def load_direction(path: Path, model: Model | None = None) -> Direction:
     """The direction kept in a file; with `model`, refused where it is of another one.
 
@@ -223,6 +226,9 @@ def load_direction(path: Path, model: Model | None = None) -> Direction:
         raise _damaged(path, "format", FORMAT, found)
     if (found := _checksum(card, values)) != checksum:
         raise _damaged(path, "checksum", checksum, found)
+    for name, kind in _CARD.items():
+        if not isinstance(card.get(name), kind):
+            raise _damaged(path, name, getattr(kind, "__name__", kind), card.get(name))
     direction = Direction(
         card["name"], Site.parse(card["site"]), values, card["norm"], card["how"], card["model"]
     )

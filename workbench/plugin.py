@@ -14,6 +14,8 @@ PLUGIN = Plugin(
         "ablate": "workbench.commands.ablate:COMMAND",
         "steer": "workbench.commands.steer:COMMAND",
         "patch": "workbench.commands.patch:COMMAND",
+        "attribute": "workbench.commands.attribute:COMMAND",
+        "circuit": "workbench.commands.circuit:COMMAND",
         "capture": "workbench.commands.capture:COMMAND",
         "harvest": "workbench.commands.harvest:COMMAND",
         "models": "workbench.commands.models:COMMAND",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboards import exports, prompts, state
+from dashboards.ablation_box import ablation_box
 from dashboards.attention_export import attention_export
 from dashboards.attention_view import KINDS, SHOWN, AttentionView, attention_view
 from dashboards.components import attention_canvas
@@ -44,13 +45,14 @@ def page() -> None:
         )
     taken_off = question.tokenized(other) if other.strip() else None
     made = asked.made("attention", choice)
-    _canvas(model, choice, view, str(score), str(shown), made, taken_off)
+    _canvas(model, choice, asked, view, str(score), str(shown), made, taken_off)
 
 
 @st.fragment
 def _canvas(
     model: Model,
     choice: state.Choice,
+    asked: prompts.Asked,
     view: AttentionView,
     score: str,
     shown: str,
@@ -58,8 +60,8 @@ def _canvas(
     taken_off: str | None,
 ) -> None:
     """Only this part runs again when a head is clicked."""
-    asked = st.query_params.get("head")
-    head = state.or_default(lambda: view.head(asked, score), lambda: view.head(None, score))
+    named = st.query_params.get("head")
+    head = state.or_default(lambda: view.head(named, score), lambda: view.head(None, score))
     layers, heads = view.scores[score].shape
     st.markdown(f"**Top by {score}:** {view.top(score)}")
     attention_canvas(
@@ -83,4 +85,5 @@ def _canvas(
         "The address of this page is its permalink."
     )
     exports.offer(attention_export(view, made, head, score, shown, taken_off))
+    ablation_box(model, asked, head, made)
     weights_box(model, head, choice)

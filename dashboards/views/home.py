@@ -18,7 +18,7 @@ def page() -> None:
         "Look inside a real language model, on this machine: which heads attend where, what every "
         "layer would say next, and which parts wrote the answer.  \n"
         "Pick an example, or open **Attention**, **Lens** or **Attribution** and type your own "
-        "prompt."
+        "prompt, or **Patching** and choose a task."
     )
     ready = state.installed(state.REAL)
     if not ready:

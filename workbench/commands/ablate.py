@@ -66,7 +66,7 @@ def run(arguments: Namespace) -> int:
     change = changed(model, tokens.tensor(model.device), edits)
     seconds = time.perf_counter() - started
 
-    found = _described(model, change, pair, min(arguments.top, model.architecture.d_vocab))
+    found = _described(model, change, pair, arguments.top)
     if arguments.json:
         about = {"model": model.name, "fingerprint": model.identity.fingerprint, "how": how}
         output.dump({**about, "tokens": list(tokens.strings), **found})
@@ -164,10 +164,13 @@ def _described(model: Model, change: Change, pair: list[int], top: int) -> dict[
 
 
 def _top(model: Model, logits: Tensor, top: int) -> list[dict[str, Any]]:
-    probs, (values, ids) = logits.softmax(-1), logits.topk(top)
+    from workbench.metrics import top_tokens
+
+    found = top_tokens(logits, top)
+    columns = (found.ids.tolist(), found.logits.tolist(), found.probabilities.tolist())
     return [
-        {"token": model.vocabulary.string(i), "logit": value, "probability": float(probs[i])}
-        for i, value in zip(ids.tolist(), values.tolist(), strict=True)
+        {"token": model.vocabulary.string(i), "logit": logit, "probability": probability}
+        for i, logit, probability in zip(*columns, strict=True)
     ]
 
 

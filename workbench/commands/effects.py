@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.commands import output
-from workbench.sites import Site
 
 if TYPE_CHECKING:  # torch must not load for --help
     from collections.abc import Sequence
@@ -23,46 +21,6 @@ if TYPE_CHECKING:  # torch must not load for --help
 MOST_HEATMAPS = 16
 
 
-def labels(pairs: Pairs, places: Sequence[str]) -> list[str]:
-    """What stands at each place of a sweep: tokens where all prompts have one, else its name."""
-    rows = list(pairs)
-    named = {at: name for name, at in rows[0].places.items()}
-    shown = []
-    for place in places:
-        if not re.fullmatch(r"-?\d+", place):
-            shown.append(place)
-            continue
-        at = int(place)
-        tokens = {side.labels[at] for row in rows for side in (row.clean, row.corrupted)}
-        name = named.get(rows[0].at(at), "")
-        if len(rows) == 1:  # both, where they differ
-            both = (rows[0].clean.labels[at], rows[0].corrupted.labels[at])
-            word = "/".join(dict.fromkeys(both))
-        elif len(tokens) == 1:
-            (word,) = tokens
-        elif name and all(row.places.get(name) == row.at(at) for row in rows):
-            word = name
-        else:
-            word = f"{rows[0].clean.labels[at]}…"
-        shown.append(f"{place} {word}")
-    return shown
-
-
-def _nothing(found: Sweep) -> float:
-    """The effect of a patch that changes nothing."""
-    return 0.0 if found.direction == "denoising" else 1.0
-
-
-def _name(found: Sweep, layer: int, component: int, *, long: bool = False) -> str:
-    part = found.components[component]
-    site = Site(found.site, found.layers[layer])
-    if long:
-        return f"{site.long} {part}".rstrip()
-    if part.startswith("H"):
-        return str(Site(site.name, site.layer, int(part[1:])))
-    return f"{site} {part}".rstrip()
-
-
 def tell(
     model: Model,
     pairs: Pairs,
@@ -71,12 +29,15 @@ def tell(
     shown: list[str],
     top: int,
     why: str,
+    *,
+    exact: Sweep | None = None,
 ) -> None:
-    """Print the anchors, the strongest effects and what they cost."""
+    """Print the anchors, the strongest effects (beside `exact` ones) and what they cost."""
     output.say(_note(model, pairs, found))
     if why:
         output.say(why)
-    change = (effects.mean - _nothing(found)).flatten().abs().nan_to_num(-1.0)
+    change = (effects.mean - found.nothing).flatten().abs().nan_to_num(-1.0)
+    beside = None if exact is None else exact.effects().mean.flatten()
     rows = []
     for flat in change.argsort(descending=True, stable=True)[:top].tolist():
         rest, place = divmod(flat, len(shown))
@@ -85,10 +46,12 @@ def tell(
             float(bound.flatten()[flat]) for bound in (effects.mean, effects.low, effects.high)
         )
         interval = f"{low:+.3f} to {high:+.3f}" if len(pairs) > 1 else "one pair"
-        rows.append([_name(found, layer, component), shown[place], f"{mean:+.3f}", interval])
+        rows.append([found.name(layer, component), shown[place], f"{mean:+.3f}", interval])
+        if beside is not None:
+            rows[-1].append(f"{float(beside[flat]):+.3f}")
     output.table(
         f"strongest effects of {change.numel():,}: 0 is corrupted, 1 is clean",
-        ["site", "place", "effect", "95 % interval"],
+        ["site", "place", "effect", "95 % interval", *([] if beside is None else ["exact"])],
         rows,
     )
     output.say(
@@ -161,12 +124,21 @@ def _finite(values: Tensor) -> list:
 
 
 def write(
-    path: Path, model: Model, pairs: Pairs, found: Sweep, effects: Interval, shown: list[str]
+    path: Path,
+    model: Model,
+    pairs: Pairs,
+    found: Sweep,
+    effects: Interval,
+    shown: list[str],
+    *,
+    exact: Sweep | None = None,
 ) -> None:
-    """A page of heatmaps."""
+    """A page of heatmaps; with `exact` effects, first those against the estimates."""
     from workbench import figures
 
     plots, left = _heatmaps(pairs, found, effects, shown)
+    if exact is not None:
+        plots.insert(0, _scatter(found, exact, effects, shown))
     one = pairs.rows[0]
     note = (
         f"{_note(model, pairs, found)}. 0 is corrupted, 1 is clean; 95 % bootstrap intervals over "
@@ -177,6 +149,25 @@ def write(
     output.write_html(path, figures.page(plots, title="Activation patching", note=note))
 
 
+def _scatter(found: Sweep, exact: Sweep, effects: Interval, shown: list[str]) -> Figure:
+    from workbench import figures
+
+    method = getattr(found, "method", "estimate")
+    names = [
+        f"{found.name(layer, part)} at {place}"
+        for layer in range(len(found.layers))
+        for part in range(len(found.components))
+        for place in shown
+    ]
+    return figures.estimates(
+        exact.effects().mean.flatten().numpy(),
+        effects.mean.flatten().numpy(),
+        names=names,
+        method=method,
+        title=f"{found.site}: {method} against the exact effects",
+    )
+
+
 def _heatmaps(
     pairs: Pairs, found: Sweep, effects: Interval, shown: list[str]
 ) -> tuple[list[Figure], int]:
@@ -184,7 +175,7 @@ def _heatmaps(
     from workbench import figures
 
     mean, low, high = (x.numpy() for x in (effects.mean, effects.low, effects.high))
-    change = abs(mean - _nothing(found))
+    change = abs(mean - found.nothing)
     layers = [f"L{layer}" for layer in found.layers]
 
     def drawn(part: tuple, columns: Sequence[str], axis: str, title: str, names) -> Figure:
@@ -197,12 +188,12 @@ def _heatmaps(
             axes=("layer", axis),
             title=title,
             names=names,
-            nothing=_nothing(found),
+            nothing=found.nothing,
             limit=float(change[abs(change) < float("inf")].max(initial=0.0)),
         )
 
     def named(layer: int, component: int, place: int) -> str:
-        return f"{_name(found, layer, component, long=True)} at {shown[place]}"
+        return f"{found.name(layer, component, long=True)} at {shown[place]}"
 
     every, parts = range(len(layers)), range(len(found.components))
     what = f"{found.site}, {found.direction}, {found.metric}"

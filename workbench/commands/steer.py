@@ -69,8 +69,7 @@ def run(arguments: Namespace) -> int:
     _check(arguments)
     # torch loads here, not for --help
     from workbench.directions import load_direction, save_direction
-    from workbench.interventions import mean_norm
-    from workbench.steering import compare_steered
+    from workbench.steering import compare_steered, unit_lengths
 
     model = options.open_model(arguments)
     tokens = model.tokenize(arguments.prompt, bos=options.bos(arguments), chat=arguments.chat)
@@ -81,8 +80,8 @@ def run(arguments: Namespace) -> int:
         direction = load_direction(arguments.direction, model)
     if arguments.save is not None:
         save_direction(direction, arguments.save)
-    norm = mean_norm(model, direction.site, tokens)
-    scale = {"absolute": 1.0, "norm": norm, "made": direction.norm}[arguments.unit]
+    lengths = unit_lengths(model, direction, tokens)
+    norm, scale = lengths["norm"], lengths[arguments.unit]
     rows = compare_steered(
         model,
         tokens,

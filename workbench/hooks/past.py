@@ -1,7 +1,9 @@
 """Keys and values of positions already computed, so that a forward need not compute them again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
@@ -15,11 +17,14 @@ from workbench.models import Model
 class Past:
     """Keys (rotated) and values of the first positions, layer by layer; never written to.
 
-    A layer holds the rows that are there: all, unless rows start at several layers.
+    A layer holds the rows that are there: all, unless rows start at several layers. With
+    `rows`, a batch's rows go on from these, each as often as it is named; what they need is
+    gathered layer by layer, where the forward comes to it, and let go.
     """
 
     keys: tuple[Float[Tensor, "_ kv_head pos d_head"], ...]
     values: tuple[Float[Tensor, "_ kv_head pos d_head"], ...]
+    rows: Int[Tensor, " row"] | None = field(default=None, kw_only=True)
 
     @property
     def length(self) -> int:
@@ -35,6 +40,7 @@ class Past:
         return Past(
             tuple(keys[:, :, :position] for keys in self.keys),
             tuple(values[:, :, :position] for values in self.values),
+            rows=self.rows,
         )
 
     def last(self, n: int) -> "Past":
@@ -42,7 +48,12 @@ class Past:
         return Past(
             tuple(keys[:, :, -n:] for keys in self.keys),
             tuple(values[:, :, -n:] for values in self.values),
+            rows=self.rows,
         )
+
+    def of(self, rows: Int[Tensor, " row"]) -> "Past":
+        """The same for some rows of a batch, as views."""
+        return replace(self, rows=rows if self.rows is None else self.rows[rows])
 
 
 def check_past(past: Past, tokens: Int[Tensor, "batch pos"], model: Model) -> None:
@@ -55,6 +66,7 @@ def check_past(past: Past, tokens: Int[Tensor, "batch pos"], model: Model) -> No
 
     keys = past.keys[0]
     rows, heads, _, d_head = keys.shape
+    rows = rows if past.rows is None else len(past.rows)
     found = told(len(past.keys), rows, heads, d_head, keys.dtype, keys.device)
     expected = told(
         sizes.n_layers, len(tokens), sizes.n_kv_heads, sizes.d_head, model.dtype, model.device
@@ -66,15 +78,40 @@ def check_past(past: Past, tokens: Int[Tensor, "batch pos"], model: Model) -> No
         )
 
 
-def as_cache(past: Past | None) -> DynamicCache:
-    """The Hub library's cache over the same tensors; its updates make new ones."""
+def as_cache(past: Past | None, *, grows: bool) -> DynamicCache:
+    """The Hub library's cache over the same tensors; its updates make new ones.
+
+    Where it `grows`, it keeps what is added; otherwise a layer's are let go when it is done.
+    """
     cache = DynamicCache()
     for keys, values in zip(past.keys, past.values, strict=True) if past else ():
-        layer = DynamicLayer()
+        rows = past.rows if past else None
+        if grows and rows is not None:
+            keys, values, rows = keys[rows], values[rows], None
+        layer = DynamicLayer() if grows else _Fixed(rows)
         layer.lazy_initialization(keys, values)
         layer.keys, layer.values = keys, values  # `update` would copy them first
         cache.layers.append(layer)
     return cache
+
+
+class _Fixed(DynamicLayer):
+    """Keys and values of earlier positions, to be put before those of the rows that are there."""
+
+    def __init__(self, rows: Int[Tensor, " row"] | None) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Both in full; nothing is kept."""
+        here = slice(None) if self.rows is None else self.rows[: len(key_states)]
+        assert self.keys is not None and self.values is not None
+        return (
+            torch.cat([self.keys[here], key_states], dim=-2),
+            torch.cat([self.values[here], value_states], dim=-2),
+        )
 
 
 def from_cache(cache: DynamicCache) -> Past:

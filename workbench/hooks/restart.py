@@ -1,14 +1,14 @@
-"""A forward that begins at a later layer, and one that unembeds few positions."""
+"""A forward that begins at a later layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from workbench.errors import InputError
 from workbench.hooks.padding import fill_padding
@@ -84,7 +84,7 @@ def started(road: Road, starts: Sequence[Start]) -> Iterator[None]:
     """Blocks below the first start hand their input on; residuals enter, or join, at their layers.
 
     The model's own forward still makes its masks and rotary tables, so that those are right
-    for every family. An instance attribute hides a block's `forward` and is deleted again.
+    for every family.
     """
     if not starts:
         yield
@@ -93,7 +93,6 @@ def started(road: Road, starts: Sequence[Start]) -> Iterator[None]:
     def hand_on(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
         return road.passing(hidden)
 
-    below = road.blocks[: starts[0].layer]
     handles = [
         road.blocks[start.layer].register_forward_pre_hook(
             partial(_enter, start.resid, joins=number > 0), with_kwargs=True
@@ -101,15 +100,24 @@ def started(road: Road, starts: Sequence[Start]) -> Iterator[None]:
         for number, start in enumerate(starts)
     ]
     try:
-        for block in below:
-            object.__setattr__(block, "forward", hand_on)
-        yield
+        with standing_in(road.blocks[: starts[0].layer], hand_on):
+            yield
     finally:
         for handle in handles:
             handle.remove()
-        for block in below:
-            if "forward" in vars(block):
-                object.__delattr__(block, "forward")
+
+
+@contextmanager
+def standing_in(modules: Sequence[nn.Module], forward: Callable[..., Any]) -> Iterator[None]:
+    """Another `forward` for some modules; their own is hidden, not replaced."""
+    try:
+        for module in modules:
+            object.__setattr__(module, "forward", forward)
+        yield
+    finally:
+        for module in modules:
+            if "forward" in vars(module):
+                object.__delattr__(module, "forward")
 
 
 def _enter(
@@ -121,21 +129,3 @@ def _enter(
     if args:
         return (given, *args[1:]), kwargs
     return args, {**kwargs, next(iter(kwargs)): given}
-
-
-@contextmanager
-def unembedding(road: Road, columns: Int[Tensor, "batch kept"] | None) -> Iterator[None]:
-    """Only `columns` of each row reach the unembedding."""
-    if columns is None:
-        yield
-        return
-
-    def keep(module: Any, args: tuple) -> Any:
-        rows = torch.arange(len(columns), device=columns.device)[:, None]
-        return (args[0][rows, columns], *args[1:])
-
-    handle = road.unembed.register_forward_pre_hook(keep)
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -22,8 +22,8 @@ from workbench.hooks.restart import (
     check_starts,
     cleaned,
     started,
-    unembedding,
 )
+from workbench.hooks.unembedding import check_few, columns_of, last_mlp, unembedding
 from workbench.models import Model, Road, check_mask, positions_of
 from workbench.sites import Request, Site, expand, look_up
 
@@ -68,6 +68,7 @@ def run(
     past: Past | None = None,
     keep_past: bool = False,
     logits_at: int | Int[Tensor, "rows kept"] | None = None,
+    logits_of: Int[Tensor, " token"] | None = None,
     stop: Literal["auto", "never"] = "auto",
     grad: bool = False,
 ) -> Run:
@@ -81,7 +82,8 @@ def run(
     given residual; with several, rows join the batch at their layers, in the order given, and
     `read` has the rows that are there. `past` holds keys and values of earlier positions
     (`keep_past` returns them), `tokens` are then the later ones alone, `mask` covers both.
-    `logits_at` unembeds only these columns of `tokens`, negative ones counted from the end.
+    `logits_at` unembeds only these columns of `tokens`, negative ones counted from the end;
+    `logits_of` only these tokens of the vocabulary.
 
     Raises `InputError` for a site that the model lacks or that lies below `start`, tokens
     outside the vocabulary or the context, a mask with gaps, an edit that lies above the stop,
@@ -95,20 +97,25 @@ def run(
     wanted = expand(read, available)
     places = [expand(one.site, available) for one in edits]
     _check_settings(model, tokens, wanted, places, starts, mask, past)
-    columns = _columns(tokens, logits_at, mask)
-    if columns is not None and any(site.name == "logits" for site in wanted):
-        raise InputError("logits_at keeps some logits, the site 'logits' is all; leave one out")
+    columns = columns_of(tokens, logits_at, mask)
+    few = columns is not None or logits_of is not None
+    check_few(few, logits_of, model.architecture.d_vocab, wanted)
     with model.lock, torch.set_grad_enabled(grad):
         real = None if mask is None else mask[:, -tokens.shape[1] :].to(model.device)
         state = _plan(wanted, list(zip(edits, places, strict=True)), stop, real)
         road = _road(model, state)
         _check_editable(road, state)
         _check_caches(road, past is not None or keep_past)
-        cache = as_cache(past) if past is not None or keep_past else None
-        here = None if columns is None else columns.to(model.device)
+        cache = as_cache(past, grows=keep_past) if past is not None or keep_past else None
+        here, some = (x if x is None else x.to(model.device) for x in (columns, logits_of))
         # Rows that join later must fit masks and positions made before: those of one row fit all.
         begun = tokens[:1] if len(starts) > 1 else tokens
-        with started(road, cleaned(starts, real)), unembedding(road, here):
+        mlp = last_mlp(model, road, [*state.reads, *state.edits])
+        met = _LOGITS in state.reads or _LOGITS in state.edits
+        with (
+            started(road, cleaned(starts, real)),
+            unembedding(road, here, some, mlp, met=met),
+        ):
             logits, stopped = forward(
                 road, state, begun.to(model.device), **_masks(mask, tokens, model, cache)
             )
@@ -146,32 +153,8 @@ def _check_settings(
     if mask is not None:
         check_mask(mask, tokens, past.length if past else 0)
     if past is not None:
-        check_past(past, tokens if len(starts) < 2 else tokens[: len(starts[0].resid)], model)
-
-
-def _columns(
-    tokens: Tensor, logits_at: int | Tensor | None, mask: Tensor | None
-) -> Int[Tensor, "batch kept"] | None:
-    """The columns to unembed, from 0; `InputError` outside the tokens or on padding."""
-    if logits_at is None:
-        return None
-    n_rows, length = tokens.shape
-    if isinstance(logits_at, int):
-        logits_at = torch.full((n_rows, 1), logits_at)
-    if logits_at.ndim != 2 or logits_at.dtype not in (torch.int32, torch.int64):
-        raise InputError(
-            f"logits_at is {logits_at.dtype} of shape {tuple(logits_at.shape)}; give whole numbers "
-            "of shape [rows, kept], or one number"
-        )
-    columns = torch.where(logits_at < 0, logits_at + length, logits_at).to(tokens.device)
-    if len(columns) != n_rows or bool(((columns < 0) | (columns >= length)).any()):
-        raise InputError(
-            f"logits_at of shape {tuple(logits_at.shape)} must name columns {-length} to "
-            f"{length - 1} in each of the {n_rows} rows"
-        )
-    if mask is not None and not bool(mask[:, -length:].to(tokens.device).gather(1, columns).all()):
-        raise InputError("logits_at names a padded position; give each row's own columns")
-    return columns
+        alike = len(starts) < 2 or past.rows is not None
+        check_past(past, tokens if alike else tokens[: len(starts[0].resid)], model)
 
 
 def _masks(

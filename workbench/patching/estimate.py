@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from workbench.errors import InputError
+from workbench.patching.statistics import bounds, drawn_weights
 from workbench.patching.sweep import Sweep
 
 
@@ -27,9 +28,14 @@ class Estimate(Sweep):
 
 @dataclass(frozen=True)
 class Correlation:
-    """Pearson's r between two sweeps' changes, and over how many cells."""
+    """Pearson's r between two sweeps' changes, its interval over pairs, and over how many cells.
+
+    The interval is the percentile bootstrap (95 %); of one pair it is r itself.
+    """
 
     r: float
+    low: float
+    high: float
     cells: int
 
 
@@ -40,17 +46,42 @@ def correlation(exact: Sweep, estimate: Sweep, *, of_means: bool = False) -> Cor
     other axes or pairs, and where one of them is constant.
     """
     _check_alike(exact, estimate)
-    one, other = (
-        (values.mean(-1) if of_means else values).flatten().double()
-        for values in (exact.changes, estimate.changes)
+    one, other = (x.changes.flatten(0, -2).double() for x in (exact, estimate))
+    weights = torch.cat(
+        [torch.full((1, one.shape[1]), 1 / one.shape[1]), drawn_weights(one.shape[1])]
     )
-    one, other = one - one.mean(), other - other.mean()
-    spread = float(one.norm() * other.norm())
-    if spread == 0:
+    found = _weighted(one, other, weights.to(one), of_means=of_means)
+    cells = len(one) if of_means else one.numel()
+    if not bool(found[0].isfinite()):
         raise InputError(
-            f"no correlation over {len(one)} cells: one of the sweeps is constant over them"
+            f"no correlation over {cells} cells: one of the sweeps is constant over them"
         )
-    return Correlation(float(one @ other) / spread, len(one))
+    low, high = bounds(found[1:])
+    return Correlation(float(found[0]), float(low), float(high), cells)
+
+
+def _weighted(
+    one: Float[Tensor, "cell pair"],
+    other: Float[Tensor, "cell pair"],
+    weights: Float[Tensor, "draw pair"],
+    *,
+    of_means: bool,
+) -> Float[Tensor, " draw"]:
+    """Pearson's r with pairs weighted anew in each draw; NaN where one side is constant."""
+
+    def mean(values: Float[Tensor, "cell pair"]) -> Float[Tensor, " draw"]:
+        return (values @ weights.T).mean(0)
+
+    if of_means:
+        one, other = (values @ weights.T for values in (one, other))
+        one, other = (values - values.mean(0) for values in (one, other))
+        spread = one.norm(dim=0) * other.norm(dim=0)
+        return (one * other).sum(0) / spread.masked_fill(spread == 0, torch.nan)
+    # Shifted by the plain mean, so that no digits are lost in the differences.
+    one, other = (values - values.mean() for values in (one, other))
+    covariance = mean(one * other) - mean(one) * mean(other)
+    spread = (mean(one**2) - mean(one) ** 2) * (mean(other**2) - mean(other) ** 2)
+    return covariance / spread.masked_fill(spread <= 0, torch.nan).sqrt()
 
 
 _AXES = ("site", "metric", "at", "direction", "layers", "components", "places")

@@ -29,7 +29,15 @@ class Wanted:
 
     def of(self, rows: Int[Tensor, " some"]) -> "Wanted":
         """The same for some rows, in any order and as often as they are named."""
-        return Wanted(self.answers[rows], self.wrongs[rows], self.clean[rows])
+        return Wanted(self.answers[rows], self.wrongs[rows], taken(self.clean, rows))
+
+    def among(self, tokens: Int[Tensor, " token"]) -> "Wanted":
+        """The same where logits are those of `tokens`, ascending, which hold all named here."""
+        answers, wrongs = (
+            torch.where(ids < 0, ids, torch.searchsorted(tokens, ids))
+            for ids in (self.answers, self.wrongs)
+        )
+        return Wanted(answers, wrongs, self.clean)
 
 
 Measure = Callable[[Logits, Wanted], Measured]
@@ -113,6 +121,12 @@ class Metric:
             return None
         return torch.tensor([[pair.at(self.at)] for pair in pairs])
 
+    def tokens(self, pairs: Sequence[Pair]) -> Int[Tensor, " token"] | None:
+        """All that it looks at the logits of, ascending; None for the whole vocabulary."""
+        if self.measure is not logit_difference:
+            return None
+        return torch.tensor(sorted({id for pair in pairs for id in (*pair.answers, *pair.wrongs)}))
+
     def __call__(self, logits: Logits, wanted: Wanted) -> Float[Tensor, " row"]:
         """One number for each row. Raises `InputError` for NaN."""
         found = self.measure(logits, wanted).float().mean(-1)
@@ -131,6 +145,13 @@ def wanted_of(pairs: Sequence[Pair], clean: Logits) -> Wanted:
         for name in ("answers", "wrongs")
     )
     return Wanted(answers, wrongs, clean)
+
+
+def taken(tensor: Float[Tensor, "pair ..."], rows: Int[Tensor, " row"]) -> Tensor:
+    """`tensor[rows]`, without a copy where all are one row: logits of all positions are large."""
+    if bool((rows == rows[0]).all()):
+        return tensor[rows[0]].expand(len(rows), *tensor.shape[1:])
+    return tensor[rows]
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Int[Tensor, "row most"]:

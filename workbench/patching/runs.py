@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from workbench.cache import Store, capture
 from workbench.errors import InputError
-from workbench.hooks import Edit, Past, Start, run
+from workbench.hooks import Edit, Past, Run, Start, run
 from workbench.models import Model
-from workbench.patching.metric import Metric, Wanted, wanted_of
+from workbench.patching.memory import LOGITS
+from workbench.patching.metric import Metric, Wanted, taken, wanted_of
 from workbench.patching.rows import Rows
 from workbench.patching.variants import Variant
 from workbench.sites import Site
@@ -23,7 +25,10 @@ Direction = Literal["denoising", "noising"]
 
 @dataclass(frozen=True)
 class Runs:
-    """Pairs of one length: the run that is patched (`base`), and what is taken of the other."""
+    """Pairs of one length: the run that is patched (`base`), and what is taken of the other.
+
+    Where `tokens` are given, `logits` and `wanted` are of these alone.
+    """
 
     model: Model
     variant: Variant
@@ -35,6 +40,7 @@ class Runs:
     logits: Float[Tensor, "pair kept d_vocab"]
     wanted: Wanted
     columns: Int[Tensor, "pair 1"] | None
+    tokens: Int[Tensor, " token"] | None
     clean: Float[Tensor, " pair"]
     corrupted: Float[Tensor, " pair"]
     base: Float[Tensor, " pair"]
@@ -67,14 +73,24 @@ class Runs:
             self.ids[rows.pair, begin:],
             edit=edits,
             start=starts,
-            past=self._past(starts, begin, rows) if begin else None,
+            past=self.past.upto(begin).of(rows.pair) if self.past and begin else None,
             logits_at=columns,
+            logits_of=self.tokens,
         )
-        logits = ran.logits
-        assert logits is not None, "a run without reads goes on to the logits"
-        if columns is None and begin:
-            logits = torch.cat([self.logits[rows.pair, :begin], logits], dim=1)
-        return self.metric(logits, self.wanted.of(rows.pair))
+        assert ran.logits is not None, "a run without reads goes on to the logits"
+        return self._judged(ran.logits, begin, rows.pair)
+
+    def _judged(
+        self, logits: Float[Tensor, "row kept d_vocab"], begin: int, pair: Int[Tensor, " row"]
+    ) -> Float[Tensor, " row"]:
+        """The metric, of a few rows at a time: over all positions logits are large."""
+        most = max(1, LOGITS // self.logits[0].numel())
+        found = []
+        for some, index in zip(logits.split(most), pair.split(most), strict=True):
+            if self.columns is None and begin:
+                some = torch.cat([taken(self.logits[:, :begin], index), some], dim=1)
+            found.append(self.metric(some, self.wanted.of(index)))
+        return torch.cat(found)
 
     def _start(self, layer: int, begin: int, rows: Rows, here: slice) -> tuple[Start, list[Edit]]:
         """Where rows of one layer start, and the edit that patches them where that is later."""
@@ -91,24 +107,6 @@ class Runs:
 
         return Start(start.layer, resid), [Edit(enters, put)]
 
-    def _past(self, starts: Sequence[Start], begin: int, rows: Rows) -> Past:
-        """The base run's keys and values before `begin`, for the rows that are at each layer."""
-        assert self.past is not None
-        counts = torch.zeros(len(self.past.keys), dtype=torch.long)
-        counts[[start.layer for start in starts]] = torch.tensor([len(s.resid) for s in starts])
-        there = counts.cumsum(0).tolist()
-        # Below the first start nobody looks at them.
-        none = self.past.keys[0][:1, :, :begin].expand(there[starts[0].layer], -1, -1, -1)
-        return Past(
-            *(
-                tuple(
-                    tensor[:, :, :begin][rows.pair[:n]] if n else none
-                    for tensor, n in zip(tensors, there, strict=True)
-                )
-                for tensors in (self.past.keys, self.past.values)
-            )
-        )
-
 
 def runs_of(
     model: Model,
@@ -118,9 +116,11 @@ def runs_of(
     *,
     direction: Direction,
     store: Store | None,
+    few: bool = False,
 ) -> Runs:
     """Run both prompts of each pair; all pairs must have as many tokens.
 
+    `few` leaves out the logits of all tokens that the metric does not look at.
     Raises `InputError` for another direction.
     """
     if direction not in ("denoising", "noising"):
@@ -131,28 +131,53 @@ def runs_of(
         for side in ("clean", "corrupted")
     )
     base, other = (corrupted, clean) if denoising else (clean, corrupted)
+    columns, tokens = metric.columns(pairs), metric.tokens(pairs) if few else None
+    run_to = partial(_ran, model, store=store, columns=columns, tokens=tokens)
     starts = [Site("resid_pre", variant.enters(layer).layer) for layer in variant.layers]
-    resid = capture(model, base, starts, store)
-    source = capture(model, other, [variant.site(layer) for layer in variant.layers], store)
-    columns = metric.columns(pairs)
-    caches = model.bridge_road.caches
-    ran = run(model, base, logits_at=columns, keep_past=caches)
-    also = run(model, other, logits_at=columns)
+    resid, ran = run_to(base, starts, keep_past=model.bridge_road.caches)
+    source, also = run_to(other, [variant.site(layer) for layer in variant.layers])
     assert ran.logits is not None and also.logits is not None
     wanted = wanted_of(pairs, also.logits if denoising else ran.logits)
+    if tokens is not None:
+        wanted = wanted.among(tokens.to(model.device))
     here, there = metric(ran.logits, wanted), metric(also.logits, wanted)
     return Runs(
         model=model,
         variant=variant,
         metric=metric,
         ids=base,
-        resid=resid.activations,
-        source=source.activations,
+        resid=resid,
+        source=source,
         past=ran.past,
         logits=ran.logits,
         wanted=wanted,
         columns=columns,
+        tokens=tokens,
         clean=there if denoising else here,
         corrupted=here if denoising else there,
         base=here,
     )
+
+
+def _ran(
+    model: Model,
+    ids: Int[Tensor, "pair pos"],
+    sites: Sequence[Site],
+    *,
+    store: Store | None,
+    columns: Int[Tensor, "pair 1"] | None,
+    tokens: Int[Tensor, " token"] | None,
+    keep_past: bool = False,
+) -> tuple[Mapping[Site, Tensor], Run]:
+    """What stands at the sites, and the run to the logits: one forward without a store."""
+    found = None if store is None else capture(model, ids, sites, store).activations
+    ran = run(
+        model,
+        ids,
+        read=sites if found is None else (),
+        logits_at=columns,
+        logits_of=tokens,
+        keep_past=keep_past,
+        stop="never",
+    )
+    return (ran.activations if found is None else found), ran

@@ -34,16 +34,26 @@ def normalised(
     both anchors are equal.
     """
     check_anchors(clean, corrupted)
-    n = len(clean)
-    drawn = torch.randint(n, (_DRAWS, n), generator=torch.Generator().manual_seed(seed))
-    counts = torch.zeros(_DRAWS, n).scatter_add_(1, drawn, torch.ones(_DRAWS, n)) / n
-    weights = counts.to(values.device, torch.float64)
+    weights = drawn_weights(len(clean), seed).to(values.device)
     gain, span = (values - corrupted).double(), (clean - corrupted).double()
     means = (gain @ weights.T) / (weights @ span)
-    tail = (1 - confidence) / 2
-    bounds = torch.tensor([tail, 1 - tail], dtype=torch.float64, device=values.device)
-    low, high = means.nanquantile(bounds, dim=-1)
+    low, high = bounds(means, confidence)
     return Interval((gain.mean(-1) / span.mean()).float(), low.float(), high.float())
+
+
+def drawn_weights(n: int, seed: int = 0) -> Float[Tensor, "draw pair"]:
+    """The share of each of `n` pairs in each bootstrap draw."""
+    drawn = torch.randint(n, (_DRAWS, n), generator=torch.Generator().manual_seed(seed))
+    return (torch.zeros(_DRAWS, n).scatter_add_(1, drawn, torch.ones(_DRAWS, n)) / n).double()
+
+
+def bounds(
+    found: Float[Tensor, "... draw"], confidence: float = 0.95
+) -> Float[Tensor, "bound ..."]:
+    """Both ends of the percentile interval over the draws, the last axis."""
+    tail = (1 - confidence) / 2
+    ends = torch.tensor([tail, 1 - tail], dtype=torch.float64, device=found.device)
+    return found.nanquantile(ends, dim=-1)
 
 
 def check_anchors(clean: Float[Tensor, " pair"], corrupted: Float[Tensor, " pair"]) -> None:

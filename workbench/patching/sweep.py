@@ -5,7 +5,7 @@ base run with one activation taken from the other run of the pair. A row starts 
 layer from the base run's residual and at the first position that can change.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,13 +15,20 @@ from torch import Tensor
 from workbench.cache import Progress, Store
 from workbench.cache.resources import Spent, spending
 from workbench.models import Model
-from workbench.patching.memory import bytes_each, held_by, tokens_at_once
+from workbench.patching.memory import (
+    bytes_each,
+    bytes_kept,
+    bytes_run,
+    held_by,
+    tokens_at_once,
+)
 from workbench.patching.metric import Measure, Metric
 from workbench.patching.places import Places, positions_of
 from workbench.patching.rows import batches, rows_of
 from workbench.patching.runs import Direction, runs_of
 from workbench.patching.statistics import Interval, check_anchors, normalised
 from workbench.patching.variants import variant_of
+from workbench.sites import Site
 from workbench.tasks import Pairs
 
 
@@ -53,6 +60,24 @@ class Sweep:
     def changes(self) -> Float[Tensor, "layer component place pair"]:
         """How far each patch moves the metric from the base run."""
         return self.values - (self.corrupted if self.direction == "denoising" else self.clean)
+
+    @property
+    def nothing(self) -> float:
+        """The effect of a patch that changes nothing."""
+        return 0.0 if self.direction == "denoising" else 1.0
+
+    def name(self, layer: int, component: int, *, long: bool = False) -> str:
+        """What is patched in a cell: `5.resid_pre`, `L5H1.z`; `long` as its hook is called.
+
+        Layer and component are counted in the sweep.
+        """
+        part = self.components[component]
+        site = Site(self.site, self.layers[layer])
+        if long:
+            return f"{site.long} {part}".rstrip()
+        if part.startswith("H"):
+            return str(Site(site.name, site.layer, int(part[1:])))
+        return f"{site} {part}".rstrip()
 
     def effects(self, *, confidence: float = 0.95, seed: int = 0) -> Interval:
         """Where each patch brings the mean metric: 0 is corrupted, 1 is clean, with intervals.
@@ -93,13 +118,10 @@ def sweep(
     held = held_by(model)
     done = forwards = tokens = predicted = 0
     with spending(model.device) as spent:
-        for length, index in pairs.by_length.items():
+        for length, index, most in _groups(model, pairs, judged, memory):
             some = [pairs.rows[i] for i in index]
-            both = runs_of(model, some, patched, judged, direction=direction, store=store)
+            both = runs_of(model, some, patched, judged, direction=direction, store=store, few=True)
             clean[index], corrupted[index] = both.clean.cpu(), both.corrupted.cpu()
-            each = bytes_each(model, length, judged.everywhere)
-            most = tokens_at_once(model, memory, each, length)
-            predicted = max(predicted, both.n_bytes + most * each)
             rows = rows_of(
                 positions[index],
                 torch.tensor([pair.first for pair in some]),
@@ -107,10 +129,14 @@ def sweep(
                 len(patched.layers),
                 len(patched.components),
             )
+            together = list(batches(rows, length, most, reuse=both.past is not None))
+            sizes = [(len(some), 0), *((len(batch), begin) for begin, batch in together)]
+            needed = [bytes_run(model, both.logits, n, length, begin) for n, begin in sizes]
+            predicted = max(predicted, both.n_bytes + max(needed))
             where = torch.tensor(index)
             values[..., where] = both.base.cpu()
             done += values[..., where].numel() - len(rows)
-            for begin, batch in batches(rows, length, most, reuse=both.past is not None):
+            for begin, batch in together:
                 place = (batch.layer, batch.component, batch.place, where[batch.pair])
                 values[place] = both.patched(begin, batch).cpu()
                 forwards, tokens = forwards + 1, tokens + len(batch) * (length - begin)
@@ -134,3 +160,16 @@ def sweep(
         predicted=held + predicted,
         spent=spent,
     )
+
+
+def _groups(
+    model: Model, pairs: Pairs, metric: Metric, memory: int | None
+) -> Iterator[tuple[int, list[int], int]]:
+    """Pairs of one length that are held together: length, which, tokens at once."""
+    few = metric.tokens(pairs.rows) is not None
+    for length, index in pairs.by_length.items():
+        each = bytes_each(model, length, few=few)
+        kept = bytes_kept(model, length, few=few, everywhere=metric.everywhere)
+        most = tokens_at_once(model, memory, each + kept, length)
+        for first in range(0, len(index), most // length):
+            yield length, index[first : first + most // length], most

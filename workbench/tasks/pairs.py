@@ -1,5 +1,6 @@
 """Prompt pairs: a clean and a corrupted prompt, token by token alike but for what is asked."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -95,6 +96,36 @@ class Pairs:
         for index, row in enumerate(self.rows):
             found.setdefault(len(row), []).append(index)
         return dict(sorted(found.items()))
+
+    def halves(self) -> tuple["Pairs", "Pairs"]:
+        """Pairs to find something on, and others to judge it on; all for both below 4 pairs."""
+        half = len(self) // 2
+        if half < 2:
+            return self, self
+        return Pairs(self.name, self.rows[:half]), Pairs(self.name, self.rows[half:])
+
+    def labels(self, places: Sequence[str]) -> list[str]:
+        """What stands at each place: the token where all prompts have one, else its name."""
+        first = self.rows[0]
+        named = {at: name for name, at in first.places.items()}
+        shown = []
+        for place in places:
+            if not re.fullmatch(r"-?\d+", place):
+                shown.append(place)
+                continue
+            at = int(place)
+            tokens = {side.labels[at] for row in self for side in (row.clean, row.corrupted)}
+            name = named.get(first.at(at), "")
+            if len(self) == 1:  # both, where they differ
+                word = "/".join(dict.fromkeys((first.clean.labels[at], first.corrupted.labels[at])))
+            elif len(tokens) == 1:
+                (word,) = tokens
+            elif name and all(row.places.get(name) == row.at(at) for row in self):
+                word = name
+            else:
+                word = f"{first.clean.labels[at]}…"
+            shown.append(f"{place} {word}")
+        return shown
 
 
 def pair(

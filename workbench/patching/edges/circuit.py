@@ -55,6 +55,22 @@ class Circuit:
             self.graph.name(int(receiver), int(sender)) for receiver, sender in self.kept.nonzero()
         )
 
+    def links(self) -> list[tuple[str, str, tuple[int, int]]]:
+        """Sender and reading component (or `logits`) of each edge, and its receiver and sender.
+
+        A key or value that heads share is read by each of its heads of which something is read.
+        """
+        names, heard = self.graph.senders, self.kept.any(0)
+        found = []
+        for receiver, sender in self.kept.nonzero().tolist():
+            owners = self.graph.owners(receiver)
+            readers = [names[owner] for owner in owners if bool(heard[owner])] or [
+                names[owner] for owner in owners[:1]
+            ]
+            for reader in readers or ["logits"]:
+                found.append((names[sender], reader, (receiver, sender)))
+        return found
+
     @property
     def senders(self) -> tuple[str, ...]:
         """The components of which something is read."""
@@ -67,10 +83,24 @@ class Circuit:
         """
         kept = self.kept.clone()
         for name in senders:
-            if name not in self.graph.senders:
-                raise InputError(f"{name!r} is no component of this model, such as L0H1 or L0.mlp")
-            kept[:, self.graph.senders.index(name)] = False
+            kept[:, self._sender(name)] = False
         return Circuit(self.graph, kept, self.found)
+
+    def joined(self, names: Iterable[str]) -> "Circuit":
+        """The circuit and more: an edge by its name, or all edges into and out of a component.
+
+        Raises `InputError` for what is neither.
+        """
+        graph, kept = self.graph, self.kept.clone()
+        for name in names:
+            if "->" in name:
+                kept[graph.edge(name)] = True
+                continue
+            sender = self._sender(name)
+            read = [n for n in range(len(graph.receivers)) if sender in graph.owners(n)]
+            kept[:, sender] = graph.valid[:, sender]
+            kept[read] = graph.valid[read]
+        return Circuit(graph, kept, self.found)
 
     def complement(self) -> "Circuit":
         return Circuit(self.graph, self.graph.valid & ~self.kept, self.found)
@@ -92,15 +122,24 @@ class Circuit:
             leads |= kept[receiver]
         return Circuit(graph, kept, self.found)
 
-    def write(self, path: str | Path) -> None:
-        """As JSON."""
+    def _sender(self, name: str) -> int:
+        if name not in self.graph.senders:
+            raise InputError(f"{name!r} is no component of this model, such as L0H1 or L0.mlp")
+        return self.graph.senders.index(name)
+
+    def text(self) -> str:
+        """As JSON, which `read_circuit` reads from a file."""
         content = {
             "format": FORMAT,
             "graph": asdict(self.graph),
             "found": dict(self.found),
             "edges": list(self.edges),
         }
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        return json.dumps(content, indent=1) + "\n"
+
+    def write(self, path: str | Path) -> None:
+        """As JSON."""
+        Path(path).write_text(self.text(), encoding="utf-8")
 
 
 def read_circuit(path: str | Path) -> Circuit:

@@ -54,7 +54,7 @@ class Ends:
         below = self.graph.heads(first).start if first else 0
         removed = removed.to(self.ids.device)
         wiring = Cut(removed, self.other, self.written, below)
-        rows = torch.arange(len(self.ids), device=self.ids.device).repeat(len(removed))
+        rows = torch.arange(len(self.ids)).repeat(len(removed))
         ran = run(
             self.model,
             self.ids[rows],
