@@ -76,12 +76,8 @@ class Found:
 
     def strongest(self, count: int = LISTED) -> list[Strong]:
         """The edges with the largest shares of all, with intervals over the pairs."""
-        from workbench.patching.statistics import normalised
-
-        scores, edges = self.scores, self.scores.top(count)
-        receivers, senders = map(list, zip(*edges, strict=True))
-        values = scores.clean + scores.values[receivers, senders]
-        found = normalised(values, scores.corrupted, scores.clean)
+        edges = self.scores.top(count)
+        found = self.scores.intervals(edges)
         bounds = (found.mean.tolist(), found.low.tolist(), found.high.tolist())
         return [
             Strong(self.graph.name(*edge), mean, low, high, bool(self.circuit.kept[edge]))

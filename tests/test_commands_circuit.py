@@ -94,7 +94,7 @@ def test_the_known_circuit_is_found_and_judged(workbench, file: Path, tmp_path: 
     assert re.search(r"the circuit +│ \+1\.000 +│ \+1\.000 to \+1\.000", out)
     assert re.search(r"all others +│ [+-]0\.000", out)
     assert out.count("random circuit ") == 5
-    assert re.search(r"L1H2->logits +│ \+1\.000", out)
+    assert re.search(r"L1H2->logits +│ \+1\.000 │ \+1\.000 to \+1\.000", out)
     assert "differ in faithfulness by up to 0.000 (8 halves)" in out
     assert re.search(r"L1H2 +│ \+1\.000 │\n", out)
     assert re.search(r"(?s)CPR 0\.\d+ .*CMD 0\.\d+", out)

@@ -195,6 +195,18 @@ def test_exact_scores_are_runs_with_one_edge_cut(model) -> None:
     assert not bool(found.values[~graph.valid].any())
 
 
+def test_intervals_are_those_of_the_shares(model) -> None:
+    found = score_edges(model, _pairs(model), method="EAP")
+    edges = found.top(6)
+    bounds = found.intervals(edges)
+    for number, edge in enumerate(edges):
+        torch.testing.assert_close(bounds.mean[number], found.shares[edge])
+        assert bounds.low[number] <= bounds.mean[number] <= bounds.high[number]
+    sizes = [abs(float(found.shares[edge])) for edge in edges]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == pytest.approx(float(found.shares.abs().max()))
+
+
 def test_eap_is_the_slope_of_the_mask_at_zero(model) -> None:
     pairs = _pairs(model, lengths=(7, 7))
     ends = _ends(model)

@@ -36,12 +36,17 @@ def tell(found: Found, note: str, top: int) -> None:
         ],
     )
     if found.scores is not None:
-        shares = found.scores.shares
-        graph = found.scores.graph
+        edges, graph = found.scores.top(top), found.scores.graph
+        shares = found.scores.intervals(edges)
         output.table(
             f"strongest edges, by {found.scores.method}: share of the difference lost without",
-            ["edge", "share"],
-            [[graph.name(*edge), f"{float(shares[edge]):+.3f}"] for edge in found.scores.top(top)],
+            ["edge", "share", "95 % interval"],
+            [
+                [graph.name(*edge), f"{mean:+.3f}", f"{low:+.3f} to {high:+.3f}"]
+                for edge, mean, low, high in zip(
+                    edges, shares.mean, shares.low, shares.high, strict=True
+                )
+            ],
         )
     if found.curves is not None:
         _tell_curves(found.curves)

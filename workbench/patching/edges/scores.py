@@ -11,7 +11,7 @@ sender writes in the corrupted run:
   to the whole difference. By the midpoint rule.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,9 +66,10 @@ class EdgeScores:
         """
         return self.values.mean(-1) / (self.corrupted - self.clean).mean()
 
-    def effects(self) -> Interval:
-        """The shares with intervals over pairs."""
-        return normalised(self.clean + self.values, self.corrupted, self.clean)
+    def intervals(self, edges: Sequence[tuple[int, int]]) -> Interval:
+        """The shares of some edges (receiver, sender) with bootstrap intervals over pairs."""
+        receivers, senders = map(list, zip(*edges, strict=True))
+        return normalised(self.clean + self.values[receivers, senders], self.corrupted, self.clean)
 
     def top(self, count: int) -> list[tuple[int, int]]:
         """Receiver and sender of the edges with the largest shares, either sign, largest first."""
