@@ -4,6 +4,9 @@ Random weights and random prompts that part at two thirds of their length, as IO
 is a logit difference at the end, or the same as a function of one's own over all logits.
 """
 
+# The peers are installed by `make bench` only.
+# pyright: reportMissingImports=false
+
 import io
 import tempfile
 from collections.abc import Callable

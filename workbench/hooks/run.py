@@ -111,10 +111,11 @@ def run(
         # Rows that join later must fit masks and positions made before: those of one row fit all.
         begun = tokens[:1] if len(starts) > 1 else tokens
         mlp = last_mlp(model, road, [*state.reads, *state.edits])
-        met = _LOGITS in state.reads or _LOGITS in state.edits
+        # Logits with gaps between their rows are for sweeps, which start at a layer.
+        whole = not starts or _LOGITS in state.reads or _LOGITS in state.edits
         with (
             started(road, cleaned(starts, real)),
-            unembedding(road, here, some, mlp, met=met),
+            unembedding(road, here, some, mlp, whole=whole),
         ):
             logits, stopped = forward(
                 road, state, begun.to(model.device), **_masks(mask, tokens, model, cache)

@@ -82,11 +82,11 @@ def unembedding(
     tokens: Int[Tensor, " token"] | None,
     mlp: nn.Module | None,
     *,
-    met: bool,
+    whole: bool,
 ) -> Iterator[None]:
     """Only `columns` of each row reach the last MLP and the unembedding, only `tokens` leave it.
 
-    `met` tells whether the unembedding's output is read or edited.
+    `whole` asks for logits that lie one behind the other in memory.
     """
     linear: Any = getattr(road.unembed, "original_component", road.unembed)
     with ExitStack() as stack:
@@ -96,7 +96,7 @@ def unembedding(
                 stack.enter_context(_at_columns(mlp, columns))
         if tokens is not None:
             stack.enter_context(standing_in([linear], partial(_to_few, linear, tokens)))
-        elif not met and _aligns(linear):
+        elif not whole and _aligns(linear):
             stack.enter_context(standing_in([linear], partial(_aligned, linear)))
         yield
 
