@@ -23,7 +23,7 @@ for edge in scores.top(20):
     print(scores.graph.name(*edge), f"{scores.shares[edge]:+.4f}", bool(circuit.kept[edge]))"""
 CURVES = """
 for name, strengths in (("CPR", scores.shares), ("CMD", scores.shares.abs())):
-    found = curve(model, judge, scores.graph, strengths, search=SEARCH, **how)
+    found = curve(model, judge, scores.graph, strengths, **how)
     print(name, round(found.cpr if name == "CPR" else found.cmd, 4), found.faithfulness.mean)"""
 
 
@@ -138,5 +138,5 @@ def _script(view: CircuitView, curves: bool) -> tuple[Sequence[str], Sequence[st
     ]
     if curves:
         names.append("curve")
-        code.append(CURVES.replace("SEARCH", repr(question.search)))
+        code.append(CURVES)
     return [f"workbench.patching.edges:{name}" for name in names], code

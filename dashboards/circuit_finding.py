@@ -113,7 +113,7 @@ def curves(task: Task, question: Question, scores: EdgeScores, stage: Stage) -> 
     key = curves_key(task, question)
     held = _held_curves()
     if key not in held:
-        source, how = task.judge, {**question.judging, "search": question.search}
+        source, how = task.judge, question.judging  # by threshold, as MIB defines them
         found = [
             curve(
                 source.model,

@@ -67,6 +67,17 @@ def test_without_exact_effects_it_says_how_to_get_them(workbench) -> None:
     assert "--exact runs the exact sweep beside them" in out and "exact  " not in out
 
 
+def test_an_estimate_that_sees_nothing_is_shown_beside_what_there_is(workbench) -> None:
+    """All attention of the clean run is on one key: a gradient at keys is 0."""
+    pair = ("--clean", "x a b y z a", "--corrupted", "x q b y z a", "--answer", "b", "--wrong", "y")
+    asked = ("attribute", *pair, "--site", "k", "--direction", "noising", "--exact")
+    out = workbench(*asked)
+    assert re.search(r"L1H2\.k +│ all +│ \+1\.000 │ one pair +│ \+0\.000 │", out)
+    assert "no correlation with the exact effects" in out and "one of the two is constant" in out
+    assert json.loads(workbench(*asked, "--json"))["correlation"] is None
+    assert "r = 1.000 (one pair)" in workbench(*asked, "--method", "AtP*")
+
+
 def test_as_json_it_is_the_estimate(workbench, by_hand: Model) -> None:
     asked = ("attribute", "induction", "--n", 5, "--site", "resid_pre", "--method", "IG")
     found = json.loads(workbench(*asked, "--steps", 3, "--exact", "--json"))
@@ -90,7 +101,7 @@ def test_the_known_circuit_is_found_and_judged(workbench, file: Path, tmp_path: 
     page, written = tmp_path / "page.html", tmp_path / "circuit.json"
     how = ("--method", "exact", "--edges", 5, "--curve", "--thorough")
     out = workbench("circuit", file, *how, "--html", page, "--out", written)
-    assert "5 of 81 edges, by exact on 3 pairs of pairs; judged on 3 pairs" in out
+    assert "5 of 81 edges, by exact on 3 pairs of pairs; judged on the same pairs" in out
     assert re.search(r"the circuit +│ \+1\.000 +│ \+1\.000 to \+1\.000", out)
     assert re.search(r"all others +│ [+-]0\.000", out)
     assert out.count("random circuit ") == 5
@@ -123,6 +134,18 @@ def test_a_circuit_of_a_file_is_judged(workbench, by_hand, file: Path, tmp_path:
     assert found["shares"] is None and set(found["edges"]) == set(TRUE)
 
 
+def test_a_circuit_of_other_weights_is_told(workbench, file: Path, tmp_path: Path) -> None:
+    written = tmp_path / "circuit.json"
+    workbench("circuit", file, "--method", "exact", "--edges", 5, "--out", written)
+    content = json.loads(written.read_text())
+    assert (content["found"]["seed"], content["found"]["at"]) == (0, "end")
+    assert "other weights" not in workbench("circuit", file, "--circuit", written)
+    content["found"] |= {"fingerprint": "0" * 32, "model": "somebody's"}
+    written.write_text(json.dumps(content))
+    out = workbench("circuit", file, "--circuit", written)
+    assert "(found in other weights: somebody's)" in out
+
+
 def test_it_is_found_on_one_half_and_judged_on_the_other(workbench, by_hand: Model) -> None:
     found = json.loads(workbench("circuit", "induction", "--n", 9, "--edges", 4, "--json"))
     assert "EAP-IG on 4 pairs of induction; judged on 5 other pairs" in found["note"]
@@ -134,7 +157,7 @@ def test_it_is_found_on_one_half_and_judged_on_the_other(workbench, by_hand: Mod
     mean = float(run_circuits(by_hand, rest, [one]).faithfulness().mean)
     assert found["faithfulness"][0]["mean"] == pytest.approx(mean, abs=1e-5)
     same = json.loads(workbench("circuit", "induction", "--n", 9, "--same-pairs", "--json"))
-    assert "on 9 pairs of induction; judged on 9 pairs" in same["note"]
+    assert "on 9 pairs of induction; judged on the same pairs" in same["note"]
 
 
 @pytest.mark.parametrize(
@@ -147,6 +170,7 @@ def test_it_is_found_on_one_half_and_judged_on_the_other(workbench, by_hand: Mod
         (("circuit", "induction", "--random", "-1"), "--random"),
         (("circuit", "induction", "--method", "acdc", "--curve"), "ACDC has none"),
         (("circuit", "induction", "--circuit", "none.json"), "cannot be read"),
+        (("circuit", "induction", "--circuit", "x.json", "--edges", "3"), "leave one out"),
         (("circuit", "induction", "--ablation", "none"), "resample, mean, zero"),
         (("circuit", "induction", "--out", "/none/circuit.json"), "cannot write"),
         (("attribute", "induction", "--method", "best"), "AtP, AtP"),

@@ -439,6 +439,8 @@ def test_denoising_a_path_is_noising_it_with_prompts_exchanged(model) -> None:
         ),
         (lambda m, p: Circuit.whole(graph_of(m)).without(["L9H9"]), "L9H9"),
         (lambda m, p: grown(graph_of(m), torch.zeros(1), 10**9), "this model has"),
+        (lambda m, p: grown(graph_of(m), graph_of(m).valid / 0.0, 3), "strengths are NaN"),
+        (lambda m, p: score_edges(m, p, metric=lambda x, w: x.sum()), "must return .row, kept"),
         (lambda m, p: acdc(m, p, 0.0), "not above 0"),
         (lambda m, p: patch_paths(m, p, ["L0H0.q"], ["L2H0"]), "writes after"),
         (lambda m, p: patch_paths(m, p, ["L0H0"]), "no receiver"),

@@ -188,6 +188,13 @@ def test_the_induction_head_is_needed(by_hand) -> None:
     assert change.mean_kl == pytest.approx(float(change.kl[0, -1]) / 7, rel=1e-4)
 
 
+def test_logits_that_are_not_numbers_are_told(by_hand) -> None:
+    prompt = by_hand.tokenize("q a b c d a").tensor()
+    spoiled = Edit("0.resid_post", lambda x: x * torch.nan)
+    with pytest.raises(InputError, match="the run with the edit gives logits that are not finite"):
+        changed(by_hand, prompt, spoiled)
+
+
 def test_a_glob_is_all_its_sites(tiny, family: str, ids) -> None:
     model = tiny(family)
     each = tuple(zero(f"{layer}.attn_out", [2]) for layer in range(3))

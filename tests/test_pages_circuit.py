@@ -197,7 +197,7 @@ def test_the_curve_comes_when_it_is_asked_for() -> None:
     button.click().run()
     assert len(charts(at)) == 2 and not at.exception
     model, judge, scores, *_ = expected()
-    how: dict[str, Any] = {"search": "greedy", "ablation": "resample"}
+    how: dict[str, Any] = {"ablation": "resample"}
     cpr = curve(model, judge, scores.graph, scores.shares, **how).cpr
     cmd = curve(model, judge, scores.graph, scores.shares.abs(), **how).cmd
     title = charts(at)[1]["layout"]["title"]["text"]

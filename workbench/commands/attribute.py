@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from workbench.commands import options, output
@@ -32,7 +33,7 @@ def configure(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     check(arguments)
     # torch loads here, not for --help
-    from workbench.patching import attribute_patches, correlation, sweep
+    from workbench.patching import attribute_patches, sweep
 
     metric = open_metric(arguments)
     layers, components = (numbers(arguments, name) for name in ("layers", "components"))
@@ -54,7 +55,7 @@ def run(arguments: Namespace) -> int:
     if arguments.exact:
         with options.bar("patched runs") as progress:
             exact = sweep(model, pairs, arguments.site, **asked, progress=progress)
-        near = correlation(exact, found, of_means=True)
+        near = _correlation(exact, found)
     effects, shown = found.effects(), pairs.labels(found.places)
 
     if arguments.json:
@@ -71,26 +72,38 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
+def _correlation(exact: Sweep, found: Estimate) -> Correlation | None:
+    """None where either is constant: that an estimate sees nothing is a finding, too."""
+    from workbench.patching import correlation
+
+    changes = (exact.changes.mean(-1), found.changes.mean(-1))
+    if any(bool((one == one.flatten()[0]).all()) for one in changes):
+        return None
+    return correlation(exact, found, of_means=True)
+
+
 def _note(found: Estimate, exact: Sweep | None, near: Correlation | None) -> str:
     """What the numbers are, and how near they come to the exact ones."""
     runs = f"estimates by {found.method}, {found.backwards:,} backward passes"
-    if exact is None or near is None:
+    if exact is None:
         return f"{runs}; --exact runs the exact sweep beside them"
-    return (
-        f"{runs}; r = {near.r:.3f} ({near.low:.3f} to {near.high:.3f} over pairs) with the exact "
-        f"effects of {near.cells:,} cells, which took {exact.forwards:,} forwards and "
-        f"{exact.spent.seconds:.1f} s"
-    )
+    cost = f"which took {exact.forwards:,} forwards and {exact.spent.seconds:.1f} s"
+    if near is None:
+        return f"{runs}; no correlation with the exact effects, {cost}: one of the two is constant"
+    one = len(exact.clean) == 1
+    bounds = "one pair" if one else f"{near.low:.3f} to {near.high:.3f} over pairs"
+    r = f"r = {near.r:.3f} ({bounds})"
+    return f"{runs}; {r} with the exact effects of {near.cells:,} cells, {cost}"
 
 
 def _estimate(found: Estimate, exact: Sweep | None, near: Correlation | None) -> dict[str, Any]:
     """What an estimate has beyond a sweep, for JSON."""
     told = {"method": found.method, "steps": found.steps, "backwards": found.backwards}
-    if exact is None or near is None:
+    if exact is None:
         return told
     return told | {
         "exact": {"mean": exact.effects().mean.tolist(), "seconds": exact.spent.seconds},
-        "correlation": {"r": near.r, "low": near.low, "high": near.high, "cells": near.cells},
+        "correlation": None if near is None else asdict(near),
     }
 
 

@@ -64,6 +64,10 @@ def run(arguments: Namespace) -> int:
         arguments,
         (arguments.random >= 0, "--random takes a whole number from 0"),
         (
+            arguments.circuit is None or arguments.edges is None,
+            "--edges is for finding a circuit, a file has its own; leave one out",
+        ),
+        (
             arguments.circuit is None or not arguments.curve,
             "--curve ranks edges by scores, which a file has none of; leave --circuit out",
         ),
@@ -120,7 +124,8 @@ def _circuit(
     if arguments.circuit is not None:
         return read_circuit(arguments.circuit), None
     found = {"model": model.name, "fingerprint": model.identity.fingerprint, "task": pairs.name}
-    found |= {"pairs": len(pairs), "metric": metric.name, "method": arguments.method}
+    found |= {"pairs": len(pairs), "seed": arguments.seed or 0, "corruption": arguments.corruption}
+    found |= {"metric": metric.name, "at": str(metric.at), "method": arguments.method}
     if arguments.method.upper() == "ACDC":
         with options.bar("edges") as progress:
             one = acdc(
@@ -173,7 +178,7 @@ def _judged(
     if arguments.curve:
         assert scores is not None, "asked for beside scores alone"
         with options.bar("patched runs, by size") as progress:
-            how_curves = {"search": arguments.search, **how, "progress": progress}
+            how_curves = {**how, "progress": progress}  # by threshold, as MIB defines them
             curves = (
                 curve(model, pairs, scores.graph, scores.shares, **how_curves),
                 curve(model, pairs, scores.graph, scores.shares.abs(), **how_curves),
@@ -188,16 +193,17 @@ def _judged(
 
 def _note(arguments: Namespace, model: Model, search: Pairs, judge: Pairs, found: Found) -> str:
     """What was done, on what, and the anchors."""
-    apart = search is not judge
-    made = (
-        f"{arguments.circuit}"
-        if arguments.circuit is not None
-        else f"{arguments.method} on {len(search)} pairs of {search.name}"
-    )
+    made = f"{arguments.method} on {len(search)} pairs of {search.name}"
+    judged = "the same" if search is judge else f"{len(judge)} other"
+    if arguments.circuit is not None:
+        made, judged = str(arguments.circuit), str(len(judge))
+        whose = found.circuit.found.get("fingerprint")
+        if whose not in (None, model.identity.fingerprint):
+            made += f" (found in other weights: {found.circuit.found.get('model')})"
     runs = found.runs
     return (
         f"{len(found.circuit):,} of {int(found.circuit.graph.valid.sum()):,} edges, by {made}; "
-        f"judged on {len(judge)} {'other ' if apart else ''}pairs: {runs.metric} "
+        f"judged on {judged} pairs: {runs.metric} "
         f"{float(runs.whole.mean()):.4f} of the whole model, {float(runs.empty.mean()):.4f} of the "
         f"empty circuit ({runs.ablation} ablation); {model.name}, {model.processing}"
     )

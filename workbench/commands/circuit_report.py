@@ -48,6 +48,11 @@ def tell(found: Found, note: str, top: int) -> None:
                 )
             ],
         )
+        if found.scores.steps is not None:
+            output.say(
+                f"shares out of the embedding sum to {found.scores.summed:.3f}: near 1 where "
+                f"--steps ({found.scores.steps}) are enough"
+            )
     if found.curves is not None:
         _tell_curves(found.curves)
     if found.completeness is not None:
@@ -106,6 +111,7 @@ def plain(found: Found, note: str) -> dict[str, Any]:
             for name, mean, low, high in _faithfulness(found)
         ],
         "curves": curves,
+        "summed": None if found.scores is None else found.scores.summed,
         "completeness": None if complete is None else complete.gap,
         "minimality": found.minimality,
     }

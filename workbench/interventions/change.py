@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from workbench.errors import InputError
 from workbench.hooks import Edit, run, sites
 from workbench.metrics import kl_divergence
 from workbench.models import Model
@@ -42,11 +43,21 @@ def changed(
     *,
     mask: Bool[Tensor, "batch pos"] | None = None,
 ) -> Change:
-    """Run prompts without and with edits. `mask` is True on real tokens."""
+    """Run prompts without and with edits. `mask` is True on real tokens.
+
+    Raises `InputError` where a run's logits are not finite.
+    """
     edits = (edit,) if isinstance(edit, Edit) else tuple(edit)
     places = [place for one in edits for place in expand(one.site, sites(model))]
     after, before = (run(model, tokens, edit=some, mask=mask) for some in (edits, ()))
     assert before.logits is not None and after.logits is not None, "nothing was read"
+    for name, logits in (("without", before.logits), ("with", after.logits)):
+        real = logits if mask is None else logits[mask]
+        if bool(real.isnan().any()):
+            raise InputError(
+                f"the run {name} the edit gives logits that are not finite; load the model in "
+                "float32, or look at its weights"
+            )
     log_p, log_q = (x.float().log_softmax(-1) for x in (before.logits, after.logits))
     return Change(
         before.logits,

@@ -128,8 +128,15 @@ class Metric:
         return torch.tensor(sorted({id for pair in pairs for id in (*pair.answers, *pair.wrongs)}))
 
     def __call__(self, logits: Logits, wanted: Wanted) -> Float[Tensor, " row"]:
-        """One number for each row. Raises `InputError` for NaN."""
-        found = self.measure(logits, wanted).float().mean(-1)
+        """One number for each row. Raises `InputError` for NaN and for what is no `[row, kept]`."""
+        measured = self.measure(logits, wanted)
+        if measured.ndim != 2 or len(measured) != len(logits):
+            raise InputError(
+                f"the metric {self.name} returned shape {tuple(measured.shape)} of logits "
+                f"{tuple(logits.shape)}; it must return [row, kept]: a number for each row and "
+                "position"
+            )
+        found = measured.float().mean(-1)
         if not bool(found.isfinite().all()):
             raise InputError(
                 f"the metric {self.name} is not finite on {int((~found.isfinite()).sum())} of "

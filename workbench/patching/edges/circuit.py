@@ -150,12 +150,12 @@ def read_circuit(path: str | Path) -> Circuit:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
-            raise InputError(f"{path} is of format {content['format']!r}; {FORMAT!r} is read here")
+            raise InputError(f"it is of format {content['format']!r}; {FORMAT!r} is read here")
         sizes = content["graph"]
         whole = all(type(sizes[name]) is int for name in ("n_layers", "n_heads", "n_kv_heads"))
         flags = all(type(sizes[name]) is bool for name in ("mlps", "parallel"))
         if not whole or not flags or not _sensible(sizes):
-            raise InputError(f"{path}: the sizes of its graph, {sizes}, are those of no model")
+            raise InputError(f"the sizes of its graph, {sizes}, are those of no model")
         return Circuit.of(Graph(**sizes), content["edges"], **content["found"])
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error

@@ -66,6 +66,14 @@ class EdgeScores:
         """
         return self.values.mean(-1) / (self.corrupted - self.clean).mean()
 
+    @property
+    def summed(self) -> float:
+        """The shares of the edges out of the embedding, together.
+
+        1 for EAP-IG with enough steps: how near the integral is to the whole difference.
+        """
+        return float(self.shares[:, 0].sum())
+
     def intervals(self, edges: Sequence[tuple[int, int]]) -> Interval:
         """The shares of some edges (receiver, sender) with bootstrap intervals over pairs."""
         receivers, senders = map(list, zip(*edges, strict=True))

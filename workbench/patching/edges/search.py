@@ -24,7 +24,7 @@ def largest(graph: Graph, strengths: Strengths, count: int) -> Circuit:
 
     Raises `InputError` for a count outside 0 to the number of edges.
     """
-    _check(graph, count)
+    _check(graph, strengths, count)
     values = strengths.masked_fill(~graph.valid, -torch.inf).flatten()
     kept = torch.zeros(values.numel(), dtype=torch.bool)
     kept[values.argsort(descending=True, stable=True)[:count]] = True
@@ -37,7 +37,7 @@ def grown(graph: Graph, strengths: Strengths, count: int) -> Circuit:
     It begins with the logits alone; an edge taken brings what its sender reads within reach.
     Raises `InputError` for a count outside 0 to the number of edges.
     """
-    _check(graph, count)
+    _check(graph, strengths, count)
     kept = torch.zeros_like(graph.valid)
     reached: set[int] = set()
     within: list[tuple[float, int, int]] = []
@@ -130,7 +130,12 @@ def acdc(
     return Circuit(graph, graph.valid & (removed[0] == 0))
 
 
-def _check(graph: Graph, count: int) -> None:
+def _check(graph: Graph, strengths: Strengths, count: int) -> None:
     edges = int(graph.valid.sum())
+    if bool(strengths.isnan().any()):
+        raise InputError(
+            f"{int(strengths.isnan().sum()):,} strengths are NaN, so edges have no order; look at "
+            "the scores"
+        )
     if not 0 <= count <= edges:
         raise InputError(f"a circuit of {count:,} edges: this model has {edges:,}; give 0 to that")
