@@ -99,7 +99,7 @@ def check(model: Model, pairs: Pairs, found: Sweep, components: list[int] | None
             found.direction == "noising",
         )
         value = float(found.values[number, part, place, row])
-        assert value == pytest.approx(difference(logits, pair), abs=2e-5, rel=1e-5)
+        assert value == pytest.approx(difference(logits, pair), abs=1e-5, rel=1e-5)
 
 
 @pytest.mark.parametrize("places", ["each", "all"])
@@ -135,7 +135,7 @@ def test_resid_mid_is_what_the_mlp_and_the_stream_get(tiny, family: str) -> None
             ).logits
             assert logits is not None
             value = float(found.values[found.layers.index(layer), 0, place, row])
-            assert value == pytest.approx(difference(logits[0], pair), abs=2e-5, rel=1e-5)
+            assert value == pytest.approx(difference(logits[0], pair), abs=1e-5, rel=1e-5)
 
 
 @given(
@@ -166,7 +166,7 @@ def test_a_metric_before_the_end(tiny) -> None:
     for place in range(7):
         logits = by_transformer_lens(model, pair, Site("resid_pre", 1), None, place, False)
         expected = difference(logits, pair, at=3)
-        assert float(found.values[1, 0, place, 0]) == pytest.approx(expected, abs=2e-5)
+        assert float(found.values[1, 0, place, 0]) == pytest.approx(expected, abs=1e-5)
 
 
 def entropy(logits: Tensor, wanted: object) -> Tensor:
@@ -189,7 +189,7 @@ def test_a_metric_of_ones_own_sees_all_positions(tiny, measure, monkeypatch) -> 
         for layer, place in ((0, 4), (2, 2), (1, 0)):
             logits = by_transformer_lens(model, pair, Site("resid_post", layer), None, place, False)
             expected = float(measure(logits[None], None).mean())
-            assert float(found.values[layer, 0, place, row]) == pytest.approx(expected, abs=2e-5)
+            assert float(found.values[layer, 0, place, row]) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("at", ["end", "all"])
@@ -234,7 +234,7 @@ def test_patching_everything_is_the_other_run(tiny, family: str, direction) -> N
     found = sweep(model, pairs, "resid_pre", places="all", direction=direction)
     other = found.clean if direction == "denoising" else found.corrupted
     for layer in range(3):
-        assert_close(found.values[layer, 0, 0], other, atol=2e-5, rtol=1e-5)
+        assert_close(found.values[layer, 0, 0], other, atol=1e-5, rtol=1e-5)
     effects = found.effects()
     whole = torch.ones(3, 1, 1) if direction == "denoising" else torch.zeros(3, 1, 1)
     for bound in (effects.mean, effects.low, effects.high):
@@ -276,7 +276,7 @@ def test_small_memory_gives_the_same_numbers(tiny) -> None:
     tight = sweep(model, pairs, "z", memory=400_000)
     assert tight.forwards > roomy.forwards
     assert tight.predicted < roomy.predicted
-    assert_close(tight.values, roomy.values, atol=2e-5, rtol=1e-5)
+    assert_close(tight.values, roomy.values, atol=1e-5, rtol=1e-5)
     with pytest.raises(InputError, match=r"one patched run of 8 tokens takes .* give more memory"):
         sweep(model, pairs, "z", memory=1000)
 
