@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from workbench.errors import InputError
 from workbench.hooks import Edit, Start, run, sites
 from workbench.models import Model
+from workbench.patching.metric import Metric, Wanted
 from workbench.patching.runs import Runs
 from workbench.sites import Site
 
@@ -66,11 +67,7 @@ class Tape:
         self.dropped.layer = without
         at = [*self.activations.values(), self.logits]
         *slopes, last = torch.autograd.grad(self.total, at, retain_graph=True)
-        if not bool(last.any()):
-            raise InputError(
-                f"the metric {self.both.metric.name} is flat at the base run (its gradient is 0), "
-                "so every estimate would be 0; give another metric or direction, or method IG"
-            )
+        check_slope(self.both.metric, last)
         return dict(zip(self.activations, slopes, strict=True))
 
 
@@ -96,17 +93,27 @@ def tape(both: Runs, wanted: Sequence[Site], *, droppable: bool = False) -> Tape
         grad=True,
     )
     assert ran.logits is not None, "nothing stops this run"
-    total = summed(both, ran.logits, torch.arange(len(both.ids)))
+    total = summed(both.metric, ran.logits, both.wanted)
     return Tape(both, {site: ran[site] for site in wanted}, ran.logits, total, dropped)
 
 
-def summed(both: Runs, logits: Tensor, rows: Int[Tensor, " row"]) -> Float[Tensor, ""]:
-    """The metric of some rows together. Raises `InputError` where it has no gradient."""
+def check_slope(metric: Metric, at_logits: Tensor) -> None:
+    """Raise `InputError` where the metric is flat: its gradient at the logits is 0."""
+    if not bool(at_logits.any()):
+        raise InputError(
+            f"the metric {metric.name} is flat at the base run (its gradient is 0), so every "
+            "estimate would be 0; give another metric or direction, or a method along the line "
+            "(IG, EAP-IG)"
+        )
+
+
+def summed(metric: Metric, logits: Tensor, wanted: Wanted) -> Float[Tensor, ""]:
+    """The metric of all rows together. Raises `InputError` where it has no gradient."""
     with torch.enable_grad():
-        total = both.metric(logits, both.wanted.of(rows)).sum()
+        total = metric(logits, wanted).sum()
     if not total.requires_grad:
         raise InputError(
-            f"the metric {both.metric.name} has no gradient, so nothing can be estimated from it; "
+            f"the metric {metric.name} has no gradient, so nothing can be estimated from it; "
             "give one that changes smoothly with the logits, such as logit difference, or run the "
             "exact sweep"
         )

@@ -177,7 +177,7 @@ def _slopes_along(
         grad=True,
     )
     assert ran.logits is not None, "a run without reads goes on to the logits"
-    (slopes,) = torch.autograd.grad(summed(both, ran.logits, rows), leaf)
+    (slopes,) = torch.autograd.grad(summed(both.metric, ran.logits, both.wanted.of(rows)), leaf)
     _ran(asked.count, len(rows) * both.ids.shape[1])
     return slopes.float().unflatten(0, (len(shares), n_pairs)).sum(0)
 

@@ -123,14 +123,8 @@ def runs_of(
     `few` leaves out the logits of all tokens that the metric does not look at.
     Raises `InputError` for another direction.
     """
-    if direction not in ("denoising", "noising"):
-        raise InputError(f"direction {direction!r} is not one of denoising, noising")
+    base, other = base_and_source(pairs, direction, model.device)
     denoising = direction == "denoising"
-    clean, corrupted = (
-        torch.tensor([getattr(pair, side).ids for pair in pairs], device=model.device)
-        for side in ("clean", "corrupted")
-    )
-    base, other = (corrupted, clean) if denoising else (clean, corrupted)
     columns, tokens = metric.columns(pairs), metric.tokens(pairs) if few else None
     run_to = partial(_ran, model, store=store, columns=columns, tokens=tokens)
     starts = [Site("resid_pre", variant.enters(layer).layer) for layer in variant.layers]
@@ -157,6 +151,22 @@ def runs_of(
         corrupted=here if denoising else there,
         base=here,
     )
+
+
+def base_and_source(
+    pairs: Sequence[Pair], direction: Direction, device: torch.device
+) -> tuple[Int[Tensor, "pair pos"], Int[Tensor, "pair pos"]]:
+    """The prompts that are patched, and those that are patched from, of pairs of one length.
+
+    Raises `InputError` for another direction.
+    """
+    if direction not in ("denoising", "noising"):
+        raise InputError(f"direction {direction!r} is not one of denoising, noising")
+    sides = ("corrupted", "clean") if direction == "denoising" else ("clean", "corrupted")
+    base, source = (
+        torch.tensor([getattr(pair, side).ids for pair in pairs], device=device) for side in sides
+    )
+    return base, source
 
 
 def _ran(

@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from workbench.cache import Capture, Store, capture
-from workbench.errors import InputError
 from workbench.hooks import Start, run
 from workbench.hooks import sites as known_sites
 from workbench.models import Model
@@ -17,7 +16,7 @@ from workbench.patching.edges.forward import Cut, edits_of, written_by_heads
 from workbench.patching.edges.graph import Graph
 from workbench.patching.memory import tokens_at_once
 from workbench.patching.metric import Metric, Wanted, wanted_of
-from workbench.patching.runs import Direction
+from workbench.patching.runs import Direction, base_and_source
 from workbench.sites import Site
 from workbench.tasks import Pair, Pairs
 
@@ -80,20 +79,14 @@ def ends_of(
     `noising` has the clean run as base, `denoising` the corrupted one. Raises `InputError` for
     another direction.
     """
-    if direction not in ("denoising", "noising"):
-        raise InputError(f"direction {direction!r} is not one of denoising, noising")
-    noising = direction == "noising"
-    base, source = (
-        torch.tensor([getattr(pair, side).ids for pair in pairs], device=model.device)
-        for side in (("clean", "corrupted") if noising else ("corrupted", "clean"))
-    )
+    base, source = base_and_source(pairs, direction, model.device)
     into = [Site("resid_pre", layer) for layer in range(graph.n_layers)]
     kept = capture(model, base, [*into, *_writers(model, graph)], store)
     other = capture(model, source, [into[0], *_writers(model, graph)], store)
     columns = metric.columns(pairs)
     here, there = (run(model, ids, logits_at=columns).logits for ids in (base, source))
     assert here is not None and there is not None, "runs without reads go on to the logits"
-    wanted = wanted_of(pairs, here if noising else there)
+    wanted = wanted_of(pairs, here if direction == "noising" else there)
     return Ends(
         model=model,
         graph=graph,

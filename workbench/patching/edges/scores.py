@@ -27,7 +27,7 @@ from workbench.models import Model
 from workbench.patching.edges.ends import Ends, batches
 from workbench.patching.edges.forward import Untouched, edits_of
 from workbench.patching.edges.graph import Graph, graph_of
-from workbench.patching.gradients import frozen
+from workbench.patching.gradients import check_slope, frozen, summed
 from workbench.patching.memory import held_by
 from workbench.patching.metric import Measure, Metric, kl
 from workbench.patching.statistics import Interval, check_anchors, normalised
@@ -183,9 +183,9 @@ def _sloped(ends: Ends, embedded: Float[Tensor, "pair pos d_model"]) -> Some:
             grad=True,
         )
         assert ran.logits is not None, "a run without reads goes on to the logits"
-        with torch.enable_grad():
-            total = ends.metric(ran.logits, ends.wanted).sum()
-        slopes = _gradients(ends, total, ran.logits, list(wiring.inputs.values()))
+        total = summed(ends.metric, ran.logits, ends.wanted)
+        *slopes, last = torch.autograd.grad(total, [*wiring.inputs.values(), ran.logits])
+    check_slope(ends.metric, last)
     apart = ends.other - ends.written
     found = ends.ids.new_zeros(*ends.graph.valid.shape, len(ends.ids), dtype=torch.float32)
     for first, slope in zip(wiring.inputs, slopes, strict=True):
@@ -194,23 +194,6 @@ def _sloped(ends: Ends, embedded: Float[Tensor, "pair pos d_model"]) -> Some:
         found[rows, :before] = einsum(slope[0].float(), apart[:before], "r p t d, s p t d -> r s p")
     edges = ends.graph.valid.nonzero()
     return edges, found[edges[:, 0], edges[:, 1]]
-
-
-def _gradients(ends: Ends, total: Tensor, logits: Tensor, at: list[Tensor]) -> list[Tensor]:
-    """The metric's gradient at some tensors; `InputError` where there is none."""
-    name = ends.metric.name
-    if not total.requires_grad:
-        raise InputError(
-            f"the metric {name} has no gradient, so nothing can be estimated from it; give one "
-            "that changes smoothly with the logits, such as logit difference, or exact scores"
-        )
-    *slopes, last = torch.autograd.grad(total, [*at, logits])
-    if not bool(last.any()):
-        raise InputError(
-            f"the metric {name} is flat at the run that is differentiated (its gradient is 0), so "
-            "every score would be 0; give another metric, or exact scores"
-        )
-    return slopes
 
 
 def _check_method(method: str, steps: int, metric: Metric) -> None:
