@@ -1,1 +1,1 @@
-"""Sparse dictionaries of activations (to come)."""
+"""Sparse dictionaries of activations: trained from the cache, judged, used."""

@@ -31,7 +31,7 @@ def write_carded(
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "lensbench": version("lensbench"),
     }
-    told["checksum"] = _checksum(told, plain)
+    told["checksum"] = checksum(told, plain)
     content = safetensors.torch.save(plain, metadata={"card": json.dumps(told)})
     try:
         write_whole(path, content)
@@ -53,13 +53,13 @@ def read_carded(path: Path, *, what: str, fmt: int) -> tuple[dict[str, Any], dic
         with safe_open(path, framework="pt") as file:
             card: dict[str, Any] = dict(json.loads((file.metadata() or {})["card"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        found, checksum = card["format"], card.pop("checksum")
+        found, expected = card["format"], card.pop("checksum")
     except (SafetensorError, OSError, ValueError, LookupError, TypeError) as error:
         raise damaged(path, what, "file", f"safetensors with a {what}'s card", error) from error
     if found != fmt:
         raise damaged(path, what, "format", fmt, found)
-    if (found := _checksum(card, tensors)) != checksum:
-        raise damaged(path, what, "checksum", checksum, found)
+    if (found := checksum(card, tensors)) != expected:
+        raise damaged(path, what, "checksum", expected, found)
     return card, tensors
 
 
@@ -77,7 +77,8 @@ def damaged(path: Path, what: str, field: str, expected: object, found: object) 
     )
 
 
-def _checksum(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+def checksum(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """XXH3-128 over both, against mix-ups and damage."""
     state = xxhash.xxh3_128(json.dumps(card, sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
         state.update(f"|{name}|{value.dtype}|{tuple(value.shape)}|".encode())

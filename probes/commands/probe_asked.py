@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from workbench.commands import options
+from workbench.commands import config, options
 from workbench.commands.corpus import add_bos, add_corpus, open_corpus
 from workbench.errors import InputError
 from workbench.registry import listed
@@ -27,23 +23,6 @@ CONTEXTS = 1000
 FILES = (".csv", ".jsonl", ".ndjson", ".txt", ".tagged")
 _NOT_KEPT = ("action", "file", "config", "json", "html", "out", "save_direction")
 _OF_THE_PROBES = ("device", "threads", "sites", "site", "kind", "strength", "among", "mdl")
-
-
-@dataclass(frozen=True)
-class Unasked:
-    """A default, on which a config file has a say that it has not on what was typed."""
-
-    value: Any
-
-    def __str__(self) -> str:
-        return str(self.value)
-
-
-class _Refusing(ArgumentParser):
-    """A parser whose complaints are sentences about a file."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog}: {message}")
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -78,9 +57,7 @@ def configure(parser: ArgumentParser) -> None:
     causal.add_argument("--task", help="of this task (the first)")
     options.add_model(parser)
     options.add_output(parser)
-    plain = vars(parser.parse_args(["sweep"]))
-    del plain["action"]
-    parser.set_defaults(**{name: Unasked(value) for name, value in plain.items()})
+    config.put_beneath(parser, "sweep")
 
 
 def _add_labels(parser: ArgumentParser) -> None:
@@ -99,14 +76,10 @@ def asked(arguments: Namespace) -> Namespace:
 
     Raises `InputError` for a config that is none, and where a file of probes lacks or is too much.
     """
-    every = vars(arguments)
-    given = {name: value for name, value in every.items() if not isinstance(value, Unasked)}
-    beneath = {name: value.value for name, value in every.items() if isinstance(value, Unasked)}
+    given, beneath = config.typed(arguments)
     needs = arguments.action in ("evaluate", "intervene")
-    config = {}
-    if "config" in given:
-        config = _parsed(arguments.action, _read(given["config"]), str(given["config"]))
-    file = given.get("file", config.get("file"))
+    found = config.read(configure, arguments.action, given.get("config"))
+    file = given.get("file", found.get("file"))
     if needs != (file is not None):
         told = (
             "needs a file of probes; give FILE" if needs else "takes no file of probes; see --out"
@@ -118,8 +91,8 @@ def asked(arguments: Namespace) -> Namespace:
 
         kept = about_sweep(file).get("arguments", {})
         kept = {k: v for k, v in kept.items() if k not in _OF_THE_PROBES}
-        card = _parsed(arguments.action, kept, f"{file}: arguments")
-    return _checked(Namespace(**{**beneath, **card, **config, **given}))
+        card = config.parsed(configure, arguments.action, kept, f"{file}: arguments")
+    return _checked(Namespace(**{**beneath, **card, **found, **given}))
 
 
 def _checked(arguments: Namespace) -> Namespace:
@@ -191,8 +164,8 @@ def open_labels(arguments: Namespace, model: Model) -> Labelled:
         return read_labels(path, model, bos=options.bos(arguments), at=arguments.at)
     if name not in known:
         raise InputError(
-            f"there are no labels {name!r}; {_near(name, known)}known: {', '.join(known)}, or a "
-            f"file ({', '.join(FILES)})"
+            f"there are no labels {name!r}; {config.near(name, known)}known: "
+            f"{', '.join(known)}, or a file ({', '.join(FILES)})"
         )
     source, n = label_source(name), arguments.contexts or CONTEXTS
     if arguments.corpus:
@@ -214,50 +187,3 @@ def place_to_keep(arguments: Namespace, sweep: Sweep) -> Path:
     short = sweep.model["name"].rstrip("/").split("/")[-1]
     what = [short, sweep.labels, sweep.kind, *([arguments.site] if arguments.site else [])]
     return folder / (re.sub(r"[^\w.-]+", "-", " ".join(what)) + ".safetensors")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} is no JSON file of arguments ({why})") from error
-    if not isinstance(found, dict):
-        raise InputError(f'{path} should hold a JSON object, such as {{"labels": "othello-mine"}}')
-    return found
-
-
-def _parsed(action: str, config: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A config's values as the command line would have read them."""
-    parser = _Refusing(prog=where, add_help=False)
-    configure(parser)
-    names = [name for name in vars(parser.parse_args([action])) if name not in ("action", "config")]
-    words, file = [action], []
-    for key, value in config.items():
-        name = {"class": "class_"}.get(key, key.replace("-", "_"))
-        if name not in names:
-            raise InputError(
-                f"{where}: there is no argument {key!r}; {_near(name, names)}see --help"
-            )
-        if name == "file":
-            file = [str(value)]
-        elif value is not None and value is not False:
-            words.append(_word(key, value, where))
-    read = vars(parser.parse_args([*words, *file]))
-    del read["action"]
-    return {name: value for name, value in read.items() if not isinstance(value, Unasked)}
-
-
-def _word(key: str, value: Any, where: str) -> str:
-    option = f"--{key.rstrip('_').replace('_', '-')}"
-    if value is True:
-        return option
-    values: Sequence[Any] = value if isinstance(value, list) else [value]
-    if not all(isinstance(one, str | int | float) for one in values):
-        raise InputError(f"{where}: {key} should be text, a number, true or a list of these")
-    return f"{option}={','.join(map(str, values))}"
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]!r}? " if near else ""

@@ -36,12 +36,12 @@ def recipe(
         evaluate=evaluate,
         steps=steps,
         batch=batch,
-        decay=0.35,
+        decay=0.325,
     )
 
 
 OTHELLO_6X6 = recipe(
-    6, n_layers=6, d_model=128, n_heads=4, steps=30_000, batch=128, name="othello-6x6"
+    6, n_layers=6, d_model=128, n_heads=4, steps=28_000, batch=128, name="othello-6x6"
 )
 OTHELLO_8X8 = recipe(
     8, n_layers=8, d_model=256, n_heads=8, steps=40_000, batch=512, name="othello-8x8"

@@ -1,0 +1,96 @@
+"""Trainings under way, and their one file: replaced whole, it continues bit for bit."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sae.recipe import Recipe
+from sae.samples import Samples
+from sae.training import Training
+from workbench.cache import State
+from workbench.carded import expect_fields, read_carded, write_carded
+from workbench.errors import InputError
+from workbench.models import Model
+
+STATE = "state.safetensors"
+FORMAT = 1
+_WHAT = "checkpoint"
+_CARD = {"recipes": list, "done": int, "seconds": float, "reader": dict, "rows": list}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a training's log: means since the line before, for one dictionary."""
+
+    step: int
+    name: str
+    losses: dict[str, float]
+    l0: float
+    n_dead: int
+
+
+@dataclass
+class Run:
+    """What is under way: trainings in step, the reader's state, the log."""
+
+    folder: Path
+    samples: Samples
+    model: Model
+    trainings: dict[str, Training]
+    seed: int
+    about: Mapping[str, Any]
+    done: int = 0
+    seconds: float = 0.0
+    reader: State | None = None
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the first; all have its steps and its batch."""
+        return next(iter(self.trainings.values())).recipe
+
+    @property
+    def recipes(self) -> list[dict[str, Any]]:
+        return [training.recipe.numbers() for training in self.trainings.values()]
+
+    def write(self, since: float) -> None:
+        tensors = {
+            f"{name}/{key}": value
+            for name, training in self.trainings.items()
+            for key, value in training.state().items()
+        }
+        assert self.reader is not None
+        card = {
+            "format": FORMAT,
+            "recipes": self.recipes,
+            "seed": self.seed,
+            "done": self.done,
+            "seconds": self.seconds + time.perf_counter() - since,
+            "reader": self.reader.to_json(),
+            "rows": [asdict(row) for row in self.rows],
+        }
+        write_carded(self.folder / STATE, tensors, card, what=_WHAT)
+
+    def read(self) -> None:
+        path = self.folder / STATE
+        card, tensors = read_carded(path, what=_WHAT, fmt=FORMAT)
+        expect_fields(path, _WHAT, card, _CARD)
+        told = _differences(card, {"recipes": self.recipes, "seed": self.seed})
+        if told:
+            raise InputError(f"{path} is of another training: {told}; give the same, or start anew")
+        for name, training in self.trainings.items():
+            own = {
+                key.removeprefix(f"{name}/"): value
+                for key, value in tensors.items()
+                if key.startswith(f"{name}/")
+            }
+            training.restore(own, card["done"])
+        self.done, self.seconds = card["done"], card["seconds"]
+        self.reader = State.from_json(card["reader"])
+        self.rows = tuple(Row(**row) for row in card["rows"])
+
+
+def _differences(card: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return "; ".join(f"{k} {v}, was {card.get(k)}" for k, v in now.items() if card.get(k) != v)

@@ -1,0 +1,1 @@
+"""What `sae` adds to the command line."""

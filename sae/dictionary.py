@@ -1,0 +1,87 @@
+"""A sparse autoencoder as a frozen value, in the model's own units."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sae import kernels
+from sae.kernels import Codes
+from workbench.directions import Direction, check_made_for, from_tensor
+from workbench.errors import InputError
+from workbench.models import Model
+from workbench.sites import Site
+
+
+@dataclass(frozen=True, eq=False)
+class SAE:
+    """Latents that are read at `site` and write there again; decoder rows are unit vectors.
+
+    With `k`, the k largest of a row are active, where above 0; with `threshold`, each that is
+    above its own. `kind` says how it was trained, `card` all else; `model` is the name and
+    identity of the model that it was trained on, None where nobody knows.
+    """
+
+    site: Site
+    kind: str
+    W_enc: Float[Tensor, "latent d"]
+    b_enc: Float[Tensor, " latent"]
+    W_dec: Float[Tensor, "latent d"]
+    b_dec: Float[Tensor, " d"]
+    b_in: Float[Tensor, " d"]
+    k: int | None
+    threshold: Float[Tensor, " latent"] | None
+    model: Mapping[str, str] | None = field(default=None, repr=False)
+    card: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.k is None) == (self.threshold is None):
+            raise InputError("a dictionary has either k or a threshold for each latent; give one")
+
+    @property
+    def n_latents(self) -> int:
+        return len(self.W_enc)
+
+    def codes(self, x: Float[Tensor, "row d"]) -> Codes:
+        """The active latents of each row."""
+        pre = torch.addmm(self.b_enc, x.float() - self.b_in, self.W_enc.T)
+        if self.k is not None:
+            found = kernels.top_k(pre, self.k)
+            return found.where(found.values > 0)
+        assert self.threshold is not None
+        return kernels.above(pre, self.threshold)
+
+    def encode(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch latent"]:
+        """What every latent says, mostly 0."""
+        return self.codes(x.flatten(0, -2)).dense().unflatten(0, x.shape[:-1])
+
+    def decode(self, acts: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch d"]:
+        """The activations that `acts` stand for."""
+        return acts @ self.W_dec + self.b_dec
+
+    def decoded(self, codes: Codes) -> Float[Tensor, "row d"]:
+        """As `decode`, from the active latents only."""
+        return kernels.decode(codes, self.W_dec) + self.b_dec
+
+    def __call__(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """What is left of `x`, in its own dtype."""
+        found = self.decoded(self.codes(x.flatten(0, -2)))
+        return found.unflatten(0, x.shape[:-1]).to(x.dtype)
+
+    def direction(self, latent: int, model: Model | None = None) -> Direction:
+        """What a latent writes, to steer by or to compare. Raises `InputError` for none such."""
+        if not 0 <= latent < self.n_latents:
+            raise InputError(
+                f"there is no latent {latent}; this dictionary has 0 to {self.n_latents - 1}"
+            )
+        made = f"decoder row of latent {latent} of a {self.kind} SAE"
+        name = f"latent {latent}"
+        return from_tensor(self.W_dec[latent], self.site, name=name, made=made, model=model)
+
+
+def check_sae(sae: SAE, model: Model) -> None:
+    """Raise `InputError` unless the dictionary is of this model and fits its site."""
+    check_made_for(model, f"the SAE of {sae.site}", sae.site, len(sae.b_dec), sae.model)

@@ -1,0 +1,170 @@
+"""A training into a folder: several dictionaries of one harvest, each row read once for all."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sae.checkpoint import STATE, Row, Run
+from sae.folding import folded
+from sae.recipe import Recipe
+from sae.samples import Samples
+from sae.saved import save_sae
+from sae.training import Step, Training
+from workbench.cache.locks import Lock, lock_folder
+from workbench.errors import InputError
+from workbench.models import Model, resolve_device
+
+_LOGS = 100  # in a whole training
+_LOGS_A_SAVE = 5
+
+
+def named(recipes: Sequence[Recipe]) -> dict[str, Recipe]:
+    """A folder's name for each: what differs between them.
+
+    Raises `InputError` for none, for two that are the same, and for different batches or steps.
+    """
+    told = [asdict(recipe) for recipe in recipes]
+    for field in ("steps", "batch"):
+        if len({one[field] for one in told}) != 1:
+            raise InputError(f"dictionaries that are trained together have the same {field}")
+    different = [field for field in told[0] if len({one[field] for one in told}) > 1]
+    names = [
+        "-".join(f"{field}{one[field]}" if field != "kind" else one[field] for field in different)
+        for one in told
+    ]
+    if len(set(names)) < len(names):
+        raise InputError("two of these dictionaries are the same; give each once")
+    return dict(zip(names, recipes, strict=True)) if different else {told[0]["kind"]: recipes[0]}
+
+
+def train_into(
+    folder: Path,
+    samples: Samples,
+    model: Model,
+    recipes: Sequence[Recipe],
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    about: Mapping[str, Any] | None = None,
+) -> Iterator[tuple[int, int, list[Row]]]:
+    """Train, keeping what is needed to continue; yields (done, total, log rows where they end).
+
+    `seed` is of the rows' order, for all dictionaries; each ends as a folder under its name.
+    Raises `InputError` for a folder that holds a training unless `resume`, for nothing to resume,
+    for a folder in which another process trains, and for a loss that is not finite: the state
+    before that batch is kept. `about` goes into the cards.
+    """
+    state = folder / STATE
+    if resume != state.exists():
+        raise InputError(
+            f"there is no training to resume in {folder}; start it without --resume"
+            if resume
+            else f"{folder} holds a training already; give --resume to go on, or another folder"
+        )
+    every = named(recipes)
+    _check(samples, recipes[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = lock_folder(folder, shared=False, wait=False)
+    if lock is None:
+        raise InputError(f"another process trains in {folder}; wait for it, or give another folder")
+    where = resolve_device(device)
+    trainings = {
+        name: Training(recipe, samples.mean * samples.factor, where)
+        for name, recipe in every.items()
+    }
+    return _steps(Run(folder, samples, model, trainings, seed, dict(about or {})), lock, resume)
+
+
+def _check(samples: Samples, recipe: Recipe) -> None:
+    n = int(samples.train.sum())
+    if n < recipe.batch:
+        raise InputError(
+            f"{samples.harvest.corpus.name} has {n:,} rows to train on, a batch is "
+            f"{recipe.batch:,}; give a longer text or a smaller batch"
+        )
+
+
+def _steps(run: Run, lock: Lock, resume: bool) -> Iterator[tuple[int, int, list[Row]]]:
+    """The lock is held as long as anybody may ask for another step."""
+    if resume:
+        run.read()
+    recipe, since = run.recipe, time.perf_counter()
+    log_each = max(1, recipe.steps // _LOGS)
+    seen: list[dict[str, Step]] = []
+    batches = run.samples.batches(recipe.batch, seed=run.seed, state=run.reader)
+    while run.done < recipe.steps:
+        rows, reader = next(batches)
+        seen.append(_together(run, rows, since))
+        run.done, run.reader = run.done + 1, reader
+        last = run.done == recipe.steps
+        ended = []
+        if run.done % log_each == 0 or last:
+            ended = [_row(name, [steps[name] for steps in seen]) for name in run.trainings]
+            run.rows += tuple(ended)
+            seen = []
+        if run.done % (_LOGS_A_SAVE * log_each) == 0 or last:
+            run.write(since)
+        if last:
+            _keep(run, since)
+        yield run.done, recipe.steps, ended
+    lock.release()
+
+
+def _together(run: Run, rows: Float[Tensor, "row d"], since: float) -> dict[str, Step]:
+    """One step of every dictionary, or, where a loss is not finite, of none."""
+    found = {
+        name: training.slopes(rows.to(training.silent.device))
+        for name, training in run.trainings.items()
+    }
+    wrong = {name: one.loss for name, one in found.items() if not math.isfinite(one.loss)}
+    if wrong:
+        if run.reader is not None:
+            run.write(since)
+        told = ", ".join(f"{name} {loss}" for name, loss in wrong.items())
+        raise InputError(
+            f"the loss is not finite at step {run.done + 1} ({told}), on the {len(rows)} rows "
+            f"after {run.reader and run.reader.to_json()}; what was trained before them is kept "
+            f"in {run.folder / STATE}: start anew with a lower rate"
+        )
+    return {name: run.trainings[name].step(one, len(rows)) for name, one in found.items()}
+
+
+def _row(name: str, steps: list[Step]) -> Row:
+    keys = {key: None for step in steps for key in step.losses}
+    losses = {
+        key: float(torch.stack([s.losses[key] for s in steps if key in s.losses]).mean())
+        for key in keys
+    }
+    l0 = float(torch.stack([step.l0 for step in steps]).mean())
+    return Row(steps[-1].done, name, losses, l0, steps[-1].n_dead)
+
+
+def _keep(run: Run, since: float) -> None:
+    for name, training in run.trainings.items():
+        rows = [asdict(row) for row in run.rows if row.name == name]
+        card = {
+            **run.about,
+            "recipe": training.recipe.numbers(),
+            "rows seed": run.seed,
+            "corpus": {
+                "name": run.samples.harvest.corpus.name,
+                "digest": run.samples.harvest.corpus.digest,
+            },
+            "rows": int(run.samples.train.sum()),
+            "sinks left out": run.samples.n_sinks,
+            "factor": run.samples.factor,
+            "seconds": round(run.seconds + time.perf_counter() - since, 1),
+            "threads": torch.get_num_threads(),
+            "log": rows,
+            **{package: version(package) for package in ("lensbench", "torch")},
+        }
+        save_sae(folded(training, run.samples, run.model, card), run.folder / name)
