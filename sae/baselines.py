@@ -34,7 +34,7 @@ class Components:
         return choose((x - self.mean) @ self.directions.T) @ directions + self.mean
 
 
-def components(batches: Iterable[Float[Tensor, "row d"]]) -> Components:
+def components(batches: Iterable[Float[Tensor, "_ d"]]) -> Components:
     """Of all rows of `batches`."""
     n, total, squares = 0, torch.zeros(()), torch.zeros(())
     for x in batches:

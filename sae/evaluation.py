@@ -60,7 +60,7 @@ class Use:
 
 
 def fit(
-    batches: Iterable[Float[Tensor, "row d"]], mean: Float[Tensor, " d"], made: Reconstruct
+    batches: Iterable[Float[Tensor, "_ d"]], mean: Float[Tensor, " d"], made: Reconstruct
 ) -> Fit:
     """How well `made` reconstructs rows whose mean is `mean`."""
     n, error, spread, cosine, along, length = 0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -76,7 +76,7 @@ def fit(
     return Fit(n, error / spread, cosine / n, along / length if length else float("nan"))
 
 
-def use(sae: SAE, batches: Iterable[Float[Tensor, "row d"]]) -> Use:
+def use(sae: SAE, batches: Iterable[Float[Tensor, "_ d"]]) -> Use:
     """How often each latent of a dictionary is active."""
     n, counts = 0, torch.zeros(sae.n_latents, dtype=torch.long)
     for x in batches:

@@ -12,13 +12,12 @@ from sae.baselines import components, random_dictionary, untrained
 from sae.dictionary import SAE
 from sae.evaluation import Fit, Reconstruct, Use, fit, use
 from sae.recipe import Recipe
-from sae.samples import SINK, Samples
+from sae.samples import SINK, Samples, read_rows
 from sae.splicing import Spliced, spliced
 from workbench.cache import Harvest, Progress
 from workbench.errors import InputError
 from workbench.models import Model
 
-_CONTEXTS = 64  # read at a time
 _USE_ROWS = 200_000
 
 
@@ -61,7 +60,9 @@ def judge(
     made: dict[str, Reconstruct] = {"SAE": sae}
     if rivals:
         made |= _rivals(samples, max(1, round(used.l0)), sae.n_latents)
-    fits = {name: fit(_rows(harvest, samples.held_out), mean, one) for name, one in made.items()}
+    fits = {
+        name: fit(read_rows(harvest, samples.held_out), mean, one) for name, one in made.items()
+    }
     ablated: dict[str, Reconstruct] = {
         "mean": lambda x: samples.mean.expand_as(x),
         "zero": torch.zeros_like,
@@ -79,7 +80,7 @@ def judge(
 
 
 def _rivals(samples: Samples, k: int, width: int) -> dict[str, Reconstruct]:
-    found = components(_rows(samples.harvest, samples.train))
+    found = components(read_rows(samples.harvest, samples.train))
     recipe = replace(Recipe(), kind="topk", width=width, k=min(k, width))
     return {
         f"PCA, first {k}": found.first(k),
@@ -102,18 +103,8 @@ def _some(
     return kept
 
 
-def _rows(
-    harvest: Harvest, kept: Bool[np.ndarray, "context pos"]
-) -> Iterator[Float[Tensor, "row d"]]:
-    for first in range(0, harvest.shape[0], _CONTEXTS):
-        last = min(first + _CONTEXTS, harvest.shape[0])
-        mask = kept[first:last]
-        if mask.any():
-            yield harvest.contexts(first, last)[torch.from_numpy(mask)].float()
-
-
 def _first(harvest: Harvest, samples: Samples, n: int) -> Iterator[Float[Tensor, "row d"]]:
-    for rows in _rows(harvest, samples.train | samples.held_out):
+    for rows in read_rows(harvest, samples.train | samples.held_out):
         yield rows[:n]
         n -= len(rows)
         if n <= 0:
@@ -122,6 +113,6 @@ def _first(harvest: Harvest, samples: Samples, n: int) -> Iterator[Float[Tensor,
 
 def _mean(harvest: Harvest, kept: Bool[np.ndarray, "context pos"]) -> Float[Tensor, " d"]:
     total, n = torch.zeros(harvest.shape[2], dtype=torch.double), 0
-    for rows in _rows(harvest, kept):
+    for rows in read_rows(harvest, kept):
         total, n = total + rows.double().sum(0), n + len(rows)
     return (total / n).float()

@@ -15,7 +15,7 @@ from workbench.errors import InputError
 from workbench.sites import Site
 
 SINK = 4.0  # times the median norm: rows as long as this are attention sinks
-_CONTEXTS = 256  # read at a time
+_CONTEXTS, _FEW = 256, 16  # read at a time; and where each row becomes a row of latents
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +95,16 @@ def held_out_positions(corpus: Corpus, share: float, seed: int) -> Bool[np.ndarr
     return aside
 
 
+def read_rows(
+    harvest: Harvest, kept: Bool[np.ndarray, "context pos"]
+) -> Iterator[Float[Tensor, "row d"]]:
+    """Only the `kept` rows, in order, in float32."""
+    for first, found in _read(harvest, _FEW):
+        mask = kept[first : first + len(found)]
+        if mask.any():
+            yield found[torch.from_numpy(mask)]
+
+
 def _norms(
     harvest: Harvest, text: Bool[np.ndarray, "context pos"]
 ) -> Float[np.ndarray, "context pos"]:
@@ -124,6 +134,8 @@ def _moments(
     return mean.float(), squares / n - float(mean @ mean)
 
 
-def _read(harvest: Harvest) -> Iterator[tuple[int, Float[Tensor, "context pos d"]]]:
-    for first in range(0, harvest.shape[0], _CONTEXTS):
-        yield first, harvest.contexts(first, min(first + _CONTEXTS, harvest.shape[0])).float()
+def _read(
+    harvest: Harvest, contexts: int = _CONTEXTS
+) -> Iterator[tuple[int, Float[Tensor, "context pos d"]]]:
+    for first in range(0, harvest.shape[0], contexts):
+        yield first, harvest.contexts(first, min(first + contexts, harvest.shape[0])).float()

@@ -1,18 +1,18 @@
 """What a model still predicts when a reconstruction stands in for its activations."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sae.evaluation import Reconstruct
 from workbench.cache import Progress
 from workbench.corpus import PUT_IN, Corpus
 from workbench.errors import InputError
-from workbench.hooks import Edit, run
+from workbench.hooks import Edit, Start, run
 from workbench.metrics import kl_divergence, token_loss
 from workbench.models import Model
 from workbench.patching.statistics import Interval, normalised
@@ -74,11 +74,12 @@ def spliced(
         text = torch.from_numpy(corpus.documents[some] != PUT_IN).to(model.device)
         taken = torch.from_numpy(counted[some][:, 1:]).to(model.device)
         numbers.append(taken.sum(1).float().cpu())
-        clean = _logits(model, ids)
-        known = clean.float().log_softmax(-1)
-        sums["clean"].append(_summed(token_loss(clean, ids), taken))
+        clean = run(model, ids, read=site, stop="never")
+        known = _finite(clean.logits).float().log_softmax(-1)
+        sums["clean"].append(_summed(token_loss(_finite(clean.logits), ids), taken))
         for name, made in stand_ins.items():
-            logits = _logits(model, ids, Edit(site, _standing_in(made, text, limit)))
+            replace = _standing_in(made, text, limit)
+            logits = _replaced(model, ids, site, clean.activations[site], replace)
             sums[name].append(_summed(token_loss(logits, ids), taken))
             kl = kl_divergence(known, logits.float().log_softmax(-1))
             apart[name].append(_summed(kl[:, :-1], taken))
@@ -101,9 +102,24 @@ def _standing_in(made: Reconstruct, text: Bool[Tensor, "batch pos"], limit: floa
     return edit
 
 
-def _logits(model: Model, ids: Tensor, edit: Edit | tuple[()] = ()) -> Float[Tensor, "b pos v"]:
-    logits = run(model, ids, edit=edit).logits
-    assert logits is not None, "nothing was read"
+def _replaced(
+    model: Model,
+    ids: Int[Tensor, "batch pos"],
+    site: Site,
+    found: Float[Tensor, "batch pos d"],
+    replace: Callable[[Tensor], Tensor],
+) -> Float[Tensor, "batch pos vocab"]:
+    """The logits with the activations at `site` replaced; blocks below it are not run again."""
+    layer = {"resid_pre": site.layer, "resid_post": (site.layer or 0) + 1}.get(site.name)
+    if layer is not None and layer < model.architecture.n_layers:
+        return _finite(run(model, ids, start=Start(layer, replace(found.clone()))).logits)
+    return _finite(run(model, ids, edit=Edit(site, replace)).logits)
+
+
+def _finite(logits: Tensor | None) -> Tensor:
+    """Raises `InputError` for a run that ended in something else than numbers."""
+    if logits is None or not bool(logits.isfinite().all()):
+        raise InputError("a run gives logits that are not finite; load the model in float32")
     return logits
 
 
