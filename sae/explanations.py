@@ -5,8 +5,10 @@ token before; what it has to tell apart are strong activations, those above 0.3 
 largest: a rule for any activation, however faint, fits random directions as well.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,9 +16,11 @@ from jaxtyping import Bool, Float, Int
 
 from sae.activity import Activity, each
 from workbench.cache import Progress
+from workbench.cache.files import write_whole
 from workbench.corpus import PUT_IN, Corpus
 from workbench.errors import InputError
 
+FORMAT = 1
 STRONG = 0.3  # of the largest activation
 _SMALLEST = 5  # strong activations, for a rule to be looked for
 _LONGEST = 50  # tokens or pairs in a rule
@@ -134,6 +138,32 @@ def _chosen(
     scores = 2 * caught / (said + len(strong))
     last = int(scores.argmax())
     return float(scores[last]), words[order[: last + 1]]
+
+
+def save_rules(rules: list[Rule | None], path: Path) -> None:
+    """Write them as JSON, whole or not at all. Raises `InputError` where the disk refuses."""
+    told = [rule and asdict(rule) for rule in rules]
+    try:
+        write_whole(path, json.dumps({"format": FORMAT, "rules": told}).encode())
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def load_rules(path: Path) -> list[Rule | None]:
+    """Raises `InputError` for a file that is not one of `save_rules`."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["format"] != FORMAT:
+            raise ValueError(f"format {found['format']}")
+        return [
+            rule and Rule(**{**rule, "words": _tuples(rule["words"])}) for rule in found["rules"]
+        ]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{path} holds no rules ({error}); make them again") from error
+
+
+def _tuples(words: list[list[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(word) for word in words)
 
 
 def median_f1(rules: list[Rule | None]) -> float:

@@ -2,4 +2,11 @@
 
 from workbench.registry import Plugin
 
-PLUGIN = Plugin(name="sae", commands={"sae": "sae.commands.sae:COMMAND"})
+PLUGIN = Plugin(
+    name="sae",
+    commands={"sae": "sae.commands.sae:COMMAND"},
+    claims={
+        "a planted dictionary": "sae.claims:planted_dictionary",
+        "identity and zero dictionaries": "sae.claims:identity_and_zero",
+    },
+)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # torch must not load for --help
     from workbench.corpus import Corpus
     from workbench.models import Model
 
-ACTIONS = ("train", "sweep", "evaluate")
+ACTIONS = ("train", "sweep", "evaluate", "features")
+OF_AN_SAE = ("evaluate", "features")
 _NUMBERS = {
     "kind": str,
     "width": int,
@@ -36,7 +37,9 @@ _EXPANSION = 8  # latents a dimension, where no width is given
 
 def configure(parser: ArgumentParser) -> None:
     parser.add_argument("action", choices=ACTIONS)
-    parser.add_argument("file", nargs="?", type=Path, metavar="SAE", help="evaluate: its folder")
+    parser.add_argument(
+        "file", nargs="?", type=Path, metavar="SAE", help="evaluate, features: its folder"
+    )
     parser.add_argument("--config", type=Path, help="a JSON object of these arguments")
     data = parser.add_argument_group("activations")
     data.add_argument("--corpus", default="smol-sample", help="text to read (%(default)s)")
@@ -65,6 +68,11 @@ def configure(parser: ArgumentParser) -> None:
     judged.add_argument("--contexts", type=int, default=200, help="held-out contexts that losses "
                         "are told on (%(default)s)")  # fmt: skip
     judged.add_argument("--no-rivals", action="store_true", help="without PCA and random ones")
+    shown = parser.add_argument_group("features")
+    shown.add_argument("--latent", metavar="N,N", help="show these")
+    shown.add_argument("--random", type=int, default=15, help="without --latent: so many, drawn "
+                       "by chance (%(default)s)")  # fmt: skip
+    shown.add_argument("--again", action="store_true", help="read the corpus again")
     options.add_model(parser)
     options.add_store(parser)
     options.add_output(parser)
@@ -79,7 +87,7 @@ def asked(arguments: Namespace) -> Namespace:
     given, beneath = config.typed(arguments)
     found = config.read(configure, arguments.action, given.get("config"))
     file = given.get("file", found.get("file"))
-    if (arguments.action == "evaluate") != (file is not None):
+    if (arguments.action in OF_AN_SAE) != (file is not None):
         told = "takes no SAE; see --out" if file is not None else "needs an SAE; give its folder"
         raise InputError(f"`workbench sae {arguments.action}` {told}")
     card: dict[str, Any] = {}
@@ -123,6 +131,16 @@ def _values(action: str, name: str, text: str) -> list[Any]:
     except ValueError as error:
         what = {int: "a whole number", float: "a number"}[kind]
         raise InputError(f"--{name.replace('_', '-')} takes {what}, not {text!r}") from error
+
+
+def latents(arguments: Namespace) -> list[int]:
+    """Those of --latent. Raises `InputError` for what is no number."""
+    try:
+        return [int(part) for part in (arguments.latent or "").split(",") if part.strip()]
+    except ValueError as error:
+        raise InputError(
+            f"--latent takes numbers with commas between, not {arguments.latent!r}"
+        ) from error
 
 
 def reproducing(arguments: Namespace) -> dict[str, Any]:
