@@ -27,6 +27,7 @@ from benchmarks import (
     patching,
     probes,
     restart,
+    sae,
     small,
     store,
     training,
@@ -46,6 +47,7 @@ SECTIONS: dict[str, Callable[[Bench, Bench], list[Row]]] = {
     "harvest": lambda real, little: harvest.rows(real),
     "probes": lambda real, little: probes.rows(little),
     "training": lambda real, little: training.rows(little),
+    "sae": lambda real, little: sae.rows(little),
     "budget": lambda real, little: budget.rows(
         budget.grid(real.folder, little.folder),
         {str(bench.folder): bench.name for bench in (real, little)},
