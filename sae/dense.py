@@ -1,7 +1,8 @@
-"""Losses of dictionaries whose gradient is dense, by autograd."""
+"""Gradients of dictionaries that are dense: by autograd, and of JumpReLU by hand."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -24,12 +25,13 @@ class Rows:
     y: Float[Tensor, "row d_out"]
 
 
-def dense(
+def differentiated(
     weights: Weights,
     x: Float[Tensor, "row d_in"],
     y: Float[Tensor, "row d_out"],
-    loss: Loss,
     penalty: float,
+    *,
+    loss: Loss,
 ) -> Slopes:
     """Of a dictionary whose loss is differentiated as a whole.
 
@@ -59,18 +61,6 @@ def standard(weights: Weights, rows: Rows, penalty: float) -> Losses:
     return {"reconstruction": squared(error), "penalty": penalty * sparsity}, acts
 
 
-def jumprelu(weights: Weights, rows: Rows, penalty: float) -> Losses:
-    """ReLU above a learnt threshold with an L0 penalty (Rajamanoharan et al. 2024,
-    arXiv:2407.14435); the straight-through estimates are SAELens' own."""
-    from sae_lens.saes.jumprelu_sae import JumpReLU, Step  # slow to import, and only used here
-
-    pre = _product(weights, rows, weights["b_enc"])
-    acts: Tensor = JumpReLU.apply(pre, weights["threshold"], _BANDWIDTH, False)
-    active: Tensor = Step.apply(pre, weights["threshold"], _BANDWIDTH, False)
-    error = _decoded(weights, acts, rows) - rows.y
-    return {"reconstruction": squared(error), "penalty": penalty * active.sum(1).mean()}, acts
-
-
 def gated(weights: Weights, rows: Rows, penalty: float) -> Losses:
     """A gate decides what is active, a magnitude how much; the gate alone has to reconstruct too
     (Rajamanoharan et al. 2024, arXiv:2404.16014)."""
@@ -97,4 +87,41 @@ def _decoded(
     return out + rows.x @ weights["skip"].T if "skip" in weights else out
 
 
-DENSE: Mapping[str, Loss] = {"standard": standard, "jumprelu": jumprelu, "gated": gated}
+def jumprelu(
+    weights: Weights, x: Float[Tensor, "row d_in"], y: Float[Tensor, "row d_out"], penalty: float
+) -> Slopes:
+    """ReLU above a learnt threshold with an L0 penalty (Rajamanoharan et al. 2024,
+    arXiv:2407.14435), by hand: a threshold learns only from the few values that lie near it."""
+    seen, threshold = centred(weights, x), weights["threshold"]
+    pre = torch.addmm(weights["b_enc"], seen, weights["W_enc"].T)
+    active = pre > threshold
+    acts = pre * active
+    error = _decoded(weights, acts, Rows(x, seen, y)) - y
+    push = (2 / len(x)) * error
+    back = push @ weights["W_dec"].T
+    row, near = ((pre - threshold).abs() < _BANDWIDTH / 2).nonzero(as_tuple=True)
+    pulls = -(threshold[near] * back[row, near] + penalty / len(x)) / _BANDWIDTH
+    back *= active
+    slopes = {
+        "W_enc": back.T @ seen,
+        "b_enc": back.sum(0),
+        "W_dec": acts.T @ push,
+        "b_dec": push.sum(0),
+        "threshold": torch.zeros_like(threshold).index_add(0, near, pulls),
+    }
+    if "skip" in weights:
+        slopes["skip"] = push.T @ x
+    name = "b_in" if "b_in" in weights else "b_dec"
+    slopes[name] = slopes.get(name, 0) - slopes["b_enc"] @ weights["W_enc"]
+    l0 = active.sum() / len(x)
+    losses = {"reconstruction": squared(error), "penalty": penalty * l0}
+    fired = active.any(0)
+    return Slopes(slopes, losses, fired, l0, x.new_tensor(torch.inf))
+
+
+DENSE: Mapping[str, Callable[..., Slopes]] = {
+    "standard": partial(differentiated, loss=standard),
+    "jumprelu": jumprelu,
+    "gated": partial(differentiated, loss=gated),
+}
+"""kind -> (weights, x, y, penalty) -> what the batch gives."""

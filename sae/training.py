@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae import kernels
-from sae.dense import DENSE, dense
+from sae.dense import DENSE
 from sae.recipe import SPARSE, Recipe
 from sae.slopes import Slopes
 from sae.sparse import Revival, sparse
@@ -69,7 +69,7 @@ class Training:
         recipe = self.recipe
         if recipe.kind not in SPARSE:
             share = min(1.0, (self.done + 1) / max(1, recipe.warmup))
-            return dense(self.weights, rows, rows, DENSE[recipe.kind], share * recipe.penalty)
+            return DENSE[recipe.kind](self.weights, rows, rows, share * recipe.penalty)
         return sparse(
             self.weights,
             rows,
