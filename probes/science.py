@@ -22,7 +22,8 @@ from workbench.models import Model, load, untrained
 from workbench.registry import Outcome
 
 MODEL = "othello-6x6"
-_GAMES, _CASES = 1_000, 1_000
+_CASES = 1_000
+_GAMES = {"othello-mine": 6_000, "othello-colour": 1_000}
 _SITES = ("0.resid_pre", "*.resid_post")
 _LI, _NANDA = "Li et al. 2023, 8x8", "Nanda et al. 2023, 8x8"
 
@@ -142,7 +143,7 @@ def _illegal(model: Model) -> float:
 def _labelled(labels: str) -> Labelled:
     model, source = load(MODEL), label_source(labels)
     assert source.corpus is not None, "boards draw their own games"
-    return source.label(source.corpus(model.vocabulary, _GAMES, 0), model.vocabulary)
+    return source.label(source.corpus(model.vocabulary, _GAMES[labels], 0), model.vocabulary)
 
 
 @cache
