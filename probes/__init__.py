@@ -1,1 +1,1 @@
-"""What is linearly there in activations: probes and their controls (to come)."""
+"""What is linearly there: probes with their controls, causal tests, Othello."""

@@ -47,7 +47,7 @@ def mine_and_theirs() -> Outcome:
     return Outcome(
         _NANDA,
         "linear {mine, theirs, empty} 90.9 94.8 97.2 98.3 99.0 99.4 99.6 99.5 % by layer",
-        f"{_layers(found)} %; colour of discs alone {_colours(found)} %, best "
+        f"embedding {_layers(found)} %; colour of discs alone {_colours(found)} %, best "
         f"{best.accuracy:.1%} ({best.low:.1%}-{best.high:.1%})",
         best.accuracy >= 0.9,
     )
@@ -61,7 +61,8 @@ def not_black_and_white() -> Outcome:
     return Outcome(
         _NANDA,
         "linear {black, white, empty} 62.2-75.0 %, 22-25 points below mine/theirs from x1 on",
-        f"{_layers(black)} %; best {100 * gap:.1f} points below; colour alone {_colours(black)} %",
+        f"embedding {_layers(black)} %; best {100 * gap:.1f} points below; colour alone "
+        f"{_colours(black)} %",
         gap >= 0.1,
     )
 
@@ -92,7 +93,7 @@ def mlp_probe() -> Outcome:
     return Outcome(
         _LI,
         "MLP probe error 11.3 7.5 4.8 3.4 2.4 1.8 1.7 4.6 % by layer, linear 20.4-23.1 %",
-        f"{_percent(errors)} %, linear {best:.1%} at best",
+        f"embedding {_percent(errors)} %, linear {best:.1%} at best",
         min(errors) < best - 0.1,
     )
 
@@ -178,7 +179,9 @@ def _colours(found: Sweep) -> str:
 
 
 def _percent(values: Sequence[float]) -> str:
-    return " ".join(f"{100 * value:.1f}" for value in values)
+    """The first is of the embedding, then layer by layer."""
+    first, *layers = (f"{100 * value:.1f}" for value in values)
+    return f"{first}, layers {' '.join(layers)}"
 
 
 def _closed(found: CausalTest) -> tuple[str, bool]:

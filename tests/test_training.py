@@ -44,6 +44,19 @@ def _done(folder: Path, recipe: Recipe = RECIPE, resume: bool = False, stop: int
             return
 
 
+def test_a_size_names_a_recipe(capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "othello-8x8", "--size", "lo"]) == 2
+    assert "did you mean othello-8x8-li?" in capsys.readouterr().err
+
+
+def test_a_card_says_when_its_metrics_were_measured(tmp_path: Path):
+    """The ladder's weights stand between evaluations."""
+    _done(tmp_path, replace(RECIPE, steps=90))  # evaluated every second step
+    card = json.loads((tmp_path / LADDER / "64" / "card.json").read_text())
+    assert (card["steps"], card["metrics after step"]) == (64, 64)
+    assert json.loads((tmp_path / LADDER / "1" / "card.json").read_text())["metrics"] == {}
+
+
 @pytest.mark.parametrize("stop", [1, 7, 11])
 def test_a_stopped_training_continues_bit_for_bit(tmp_path: Path, stop: int):
     _done(tmp_path / "whole")

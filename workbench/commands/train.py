@@ -14,6 +14,7 @@ from workbench.registry import Command, listed
 def configure(parser: ArgumentParser) -> None:
     known = ", ".join(listed("recipes"))
     parser.add_argument("recipe", help=f"what to train: {known}")
+    parser.add_argument("--size", help="another size of it: li, for othello-8x8")
     parser.add_argument("--resume", action="store_true", help="go on where it was stopped")
     parser.add_argument("--folder", type=Path, help="where it lies (default: under the home)")
     parser.add_argument("--steps", type=int, help="train for another number of steps")
@@ -42,7 +43,9 @@ def run(arguments: Namespace) -> int:
         for name in ("steps", "batch", "seed")
         if (value := getattr(arguments, name)) is not None
     }
-    recipe = replace(recipe_named(arguments.recipe), **changed)
+    recipe = replace(
+        recipe_named("-".join(filter(None, (arguments.recipe, arguments.size)))), **changed
+    )
     folder = arguments.folder or home() / "training" / recipe.name
     started = time.perf_counter()
     last = None
@@ -62,7 +65,10 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         output.dump({"folder": str(folder), **asdict(last)})
         return 0
-    rows = [[name, f"{value:,.4g}"] for name, value in last.metrics.items()]
+    rows = [
+        [name, f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"]
+        for name, value in last.metrics.items()
+    ]
     title = f"{recipe.name} after {last.step:,} steps, {last.tokens:,} tokens"
     output.table(title, ["measure", "value"], [["loss", f"{last.loss:.4f}"], *rows])
     seconds = time.perf_counter() - started

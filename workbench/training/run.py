@@ -103,6 +103,7 @@ def _keep(folder: Path, training: Training, rows: list[Row], seconds: float) -> 
         "seconds": round(seconds, 1),
         "machine": machine(training),
         "metrics": rows[-1].metrics if rows else {},
+        "metrics after step": rows[-1].step if rows else None,
         "log": [asdict(row) for row in rows],
         **{package: version(package) for package in ("lensbench", "torch", "transformer-lens")},
     }
