@@ -1,7 +1,7 @@
 """A sparse autoencoder as a frozen value, in the model's own units."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -82,6 +82,18 @@ class SAE:
         return from_tensor(self.W_dec[latent], self.site, name=name, made=made, model=model)
 
 
+def made_in(model: Model) -> dict[str, str]:
+    """Who a dictionary is of: the model's name, its identity, and its weights in 16 bits."""
+    return {"name": model.name, **asdict(model.identity), "rounded": model.rounded}
+
+
 def check_sae(sae: SAE, model: Model) -> None:
-    """Raise `InputError` unless the dictionary is of this model and fits its site."""
-    check_made_for(model, f"the SAE of {sae.site}", sae.site, len(sae.b_dec), sae.model)
+    """Raise `InputError` unless the dictionary is of this model and fits its site.
+
+    The model may be loaded in float32 or bfloat16, whichever it was trained on.
+    """
+    whose = sae.model
+    if whose is not None and whose.get("rounded") == model.rounded:
+        here = asdict(model.identity)
+        whose = {**whose, **{name: here[name] for name in ("weights", "compute_dtype")}}
+    check_made_for(model, f"the SAE of {sae.site}", sae.site, len(sae.b_dec), whose)

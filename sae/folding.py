@@ -1,12 +1,11 @@
 """From a training's weights to a dictionary in the model's units: the scale is folded in."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from sae.dictionary import SAE
+from sae.dictionary import SAE, made_in
 from sae.samples import Samples
 from sae.training import Training
 from workbench.models import Model
@@ -38,6 +37,6 @@ def folded(training: Training, samples: Samples, model: Model, card: Mapping[str
         b_in=weights["b_dec"] / factor,
         k=recipe.k if recipe.kind == "topk" else None,
         threshold=None if threshold is None else threshold / factor,
-        model={"name": model.name, **asdict(model.identity)},
+        model=made_in(model),
         card=card,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sae.dictionary import SAE, check_sae
@@ -24,10 +24,14 @@ from workbench.sites import Site
 CONFIG, WEIGHTS, CARD = "cfg.json", "sae_weights.safetensors", "card.json"
 FORMAT = 1
 _WHAT = "SAE"
+SHIPPED = {folder.name: folder for folder in sorted((Path(__file__).parent / "shipped").glob("*/"))}
 
 
-def save_sae(sae: SAE, folder: Path) -> None:
-    """Write a new folder, whole or not at all. Raises `InputError` where one is there already."""
+def save_sae(sae: SAE, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a new folder, whole or not at all, weights stored as `dtype`.
+
+    Raises `InputError` where one is there already.
+    """
     if folder.exists():
         raise InputError(f"{folder} is there already; give another folder")
     tied = bool((sae.b_in == sae.b_dec).all())
@@ -40,7 +44,7 @@ def save_sae(sae: SAE, folder: Path) -> None:
         "b_dec": sae.b_dec,
         **({} if sae.threshold is None else {"threshold": sae.threshold}),
     }
-    plain = {name: value.detach().float().cpu().contiguous() for name, value in tensors.items()}
+    plain = {name: value.detach().to("cpu", dtype).contiguous() for name, value in tensors.items()}
     whose = None if sae.model is None else dict(sae.model)
     config = {
         "architecture": "topk" if sae.threshold is None else "jumprelu",
@@ -63,7 +67,7 @@ def save_sae(sae: SAE, folder: Path) -> None:
     try:
         with appearing(folder) as beside:
             beside.mkdir()
-            save_file(plain, beside / WEIGHTS)
+            (beside / WEIGHTS).write_bytes(save(plain))
             for name, content in ((CONFIG, config), (CARD, card)):
                 text = json.dumps(content, indent=1, ensure_ascii=False)
                 (beside / name).write_text(text + "\n", encoding="utf-8")
@@ -74,12 +78,15 @@ def save_sae(sae: SAE, folder: Path) -> None:
         ) from error
 
 
-def load_sae(folder: Path, model: Model | None = None) -> SAE:
-    """The dictionary in a folder, ours or SAELens'; with `model`, refused where it is of another.
+def load_sae(name: Path | str, model: Model | None = None) -> SAE:
+    """The dictionary in a folder, ours or SAELens', or one of `SHIPPED` by its name.
+
+    With `model`, it is refused where it is of another.
 
     Raises `InputError` where there is none and for a kind that is not known, `DamagedError` for a
     file that was changed on disk.
     """
+    folder = folder_of(name)
     config, tensors = _read(folder)
     card = _json(folder / CARD) if (folder / CARD).exists() else None
     if card is not None:
@@ -90,17 +97,23 @@ def load_sae(folder: Path, model: Model | None = None) -> SAE:
     return made
 
 
-def about_sae(folder: Path) -> dict[str, Any]:
+def about_sae(name: Path | str) -> dict[str, Any]:
     """The card in a folder, empty where somebody else made it. Raises as `load_sae`."""
+    folder = folder_of(name)
     _read(folder)
     return _json(folder / CARD) if (folder / CARD).exists() else {}
+
+
+def folder_of(name: Path | str) -> Path:
+    """A folder as it is, or that of a shipped dictionary."""
+    return SHIPPED.get(str(name), Path(name))
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise InputError(
             f"there is no SAE in {folder}; give a folder with {CONFIG} and {WEIGHTS}, such as "
-            "`workbench sae train` writes"
+            f"`workbench sae train` writes, or a shipped one: {', '.join(SHIPPED)}"
         )
     config = _json(folder / CONFIG)
     try:

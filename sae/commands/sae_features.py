@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.commands.sae_asked import latents
@@ -64,7 +65,8 @@ def _described(
     from sae.activity import activity, load_activity, save_activity
     from sae.explanations import explain, load_rules, save_rules, text_of
 
-    kept, told = arguments.file / ACTIVITY, arguments.file / RULES
+    folder = _place(arguments.file)
+    kept, told = folder / ACTIVITY, folder / RULES
     if kept.exists() and told.exists() and not arguments.again:
         found = load_activity(kept)
         if found.corpus != corpus.digest:
@@ -81,6 +83,18 @@ def _described(
     save_activity(found, kept)
     save_rules(rules, told)
     return found, rules
+
+
+def _place(name: Path) -> Path:
+    """The SAE's own folder; for a shipped one, a folder under the home."""
+    from sae.saved import SHIPPED
+    from workbench.home import home
+
+    if str(name) not in SHIPPED:
+        return name
+    folder = home() / "saes" / str(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _table(pages: list[Feature], rules: list[Rule | None], model: Model) -> None:

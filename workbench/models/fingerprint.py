@@ -55,6 +55,14 @@ def weights_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
     return whole.hexdigest()[:32]
 
 
+def rounded_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """The digest of weights rounded to bfloat16: one for a model in float32 and in bfloat16."""
+    return weights_digest(
+        (name, tensor.bfloat16() if tensor.is_floating_point() else tensor)
+        for name, tensor in tensors
+    )
+
+
 def named_tensors(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
     """Parameters and buffers of a module, tied ones once."""
     yield from module.named_parameters()

@@ -17,6 +17,7 @@ from workbench.models.fingerprint import (
     Identity,
     config_digest,
     named_tensors,
+    rounded_digest,
     versions,
     weights_digest,
 )
@@ -129,6 +130,11 @@ class Model:
             )
             self._identity = (now, identity)
         return self._identity[1]
+
+    @property
+    def rounded(self) -> str:
+        """The digest of the weights rounded to bfloat16, whatever the dtype they are loaded in."""
+        return rounded_digest(named_tensors(self.weights))
 
     def tokenize(self, text: str, *, bos: bool | None = None, chat: bool = False) -> Tokens:
         """Tokenise a prompt under this model's vocabulary and context; see `tokens.tokenize`."""
