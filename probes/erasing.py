@@ -71,15 +71,15 @@ def erasure_test(
     labelled: Labelled,
     probe: Probe,
     *,
-    seed: int = 0,
+    seed: int,
     batch: int = 32,
     progress: Progress | None = None,
 ) -> ErasureTest:
     """Erase what `probe` reads at its own site, fitted to the training rows of `labelled`.
 
-    Rows are split as in `sweep` with the same seed, so the test rows of the probe's own sweep are
-    test rows here. The edit acts at every token but BOS and padding. Raises `InputError` for a
-    probe of another model or of other labels, and as `gather`, `split` and `fit_erasure`.
+    `labelled` and `seed` are those of the probe's own sweep (`Sweep.seed`): only so are its test
+    rows test rows here. The edit acts at every token but BOS and padding. Raises `InputError` for
+    a probe of another model or of other labels, and as `gather`, `split` and `fit_erasure`.
     """
     check_probe(probe, model)
     if (probe.tasks, probe.classes) != (labelled.tasks, labelled.classes):

@@ -1,10 +1,11 @@
 """Samples for probes: activations at the labelled positions of a corpus, all sites in one pass."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import xxhash
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -71,11 +72,13 @@ def gather(
 ) -> Rows:
     """The rows of `labelled` at all sites, from one forward per batch of contexts.
 
-    On the model's device, in float32. Raises `InputError` for activations that are not finite,
-    for more rows than memory holds, and as `stream`.
+    On the model's device, in float32. Raises `InputError` for sites without a vector at each
+    token, for activations that are not finite, for more rows than memory holds, and as `stream`.
     """
     check_fits(labelled.corpus, model)
-    _check_memory(model, labelled, named(wanted, sites(model)))
+    places = named(wanted, sites(model))
+    check_vectors(places)
+    _check_memory(model, labelled, places)
     taken: dict[Site, list[Tensor]] = {}
     kept = labelled.labels[..., 0] >= 0
     mask = torch.from_numpy(kept)
@@ -100,12 +103,48 @@ def gather(
     )
 
 
+def document_digests(labelled: Labelled) -> dict[int, str]:
+    """Number -> XXH3-64 of its token ids (16 hex digits), of each document that has a sample."""
+    ids, owners = labelled.corpus.ids.ravel(), labelled.corpus.documents.ravel()
+    order = np.argsort(owners, kind="stable")
+    known, starts = np.unique(owners[order], return_index=True)
+    sampled = set(np.unique(owners[labelled.labels[..., 0].ravel() >= 0]).tolist())
+    parts = zip(known.tolist(), np.split(ids[order], starts[1:]), strict=True)
+    return {n: xxhash.xxh3_64_hexdigest(some.tobytes()) for n, some in parts if n in sampled}
+
+
+def without(labelled: Labelled, seen: Collection[str]) -> tuple[Labelled, int, int]:
+    """The labels without documents whose digest is in `seen`; how many these are, and of how many.
+
+    Raises `InputError` where none is left.
+    """
+    found, known = document_digests(labelled), set(seen)
+    gone = [n for n, digest in found.items() if digest in known]
+    if len(gone) == len(found):
+        raise InputError(
+            "these are the samples that the probes were fitted on; give others: another --seed, "
+            "--corpus or --labels"
+        )
+    out = np.isin(labelled.corpus.documents, gone)[..., None]
+    labels = np.where(out, np.int8(-1), labelled.labels)  # -1: no sample
+    return replace(labelled, labels=labels), len(gone), len(found)
+
+
+def check_vectors(places: Iterable[Site]) -> None:
+    """Raise `InputError` for sites without a vector at each token, such as attention patterns."""
+    if bad := [str(site) for site in places if not site.kind.axes.startswith("batch pos")]:
+        raise InputError(
+            f"{', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''} has no vector at each token, "
+            "only a value for two of them; give sites such as 3.resid_post or 3.z"
+        )
+
+
 def _check_memory(model: Model, labelled: Labelled, places: Sequence[Site]) -> None:
-    """Refuse what cannot be held; for a moment, one site is held twice."""
+    """Refuse what cannot be held; for a moment, one site is held three times."""
     ids = torch.from_numpy(labelled.corpus.ids[:1].astype(np.int64)).to(model.device)
     found = run(model, ids, read=places).activations
     widths = [value[0, 0].numel() for value in found.values()]
-    n_bytes = 4 * labelled.n_samples * (sum(widths) + max(widths))
+    n_bytes = 4 * labelled.n_samples * (sum(widths) + 2 * max(widths))
     free = free_host() if model.device.type == "cpu" else free_device(model.device)
     if free is not None and n_bytes > free:
         raise InputError(

@@ -16,13 +16,13 @@ from workbench.carded import damaged, expect_fields, read_carded, write_carded
 from workbench.models import Model
 from workbench.sites import Site
 
-FORMAT = 1
+FORMAT = 2
 _WHAT = "sweep of probes"
 _TENSORS = {
     LinearProbe: ("weight", "bias"),
     MLPProbe: ("inner", "inner_bias", "weight", "bias"),
 }
-_PLAIN = ("labels", "corpus", "kind", "seed", "model", "random", "n_rows")
+_PLAIN = ("labels", "corpus", "kind", "seed", "model", "random", "n_rows", "fitted")
 _CARD: Mapping[str, Any] = {
     "labels": str,
     "corpus": dict,
@@ -33,6 +33,7 @@ _CARD: Mapping[str, Any] = {
     "tasks": list,
     "classes": list,
     "n_rows": dict,
+    "fitted": list,
     "strengths": dict,
     "reports": dict,
     "among": dict,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from probes.controls import Report, evaluated, label_sets, report
 from probes.evaluation import Evaluation
 from probes.fits import Probe, fit_sets
-from probes.rows import Rows, Split, gather, split
+from probes.rows import Rows, Split, check_vectors, document_digests, gather, split
 from workbench.cache import Progress
 from workbench.hooks import sites
 from workbench.labels import Labelled
@@ -22,7 +22,8 @@ class Sweep:
 
     `reports` are over all classes, `among` over some of them (empty where none were asked for).
     `corpus` holds name and digest, `model` name and identity; `random` names the model of the
-    random-weights control. `n_rows` counts the rows of each part: train, choose, test.
+    random-weights control. `n_rows` counts the rows of each part: train, choose, test. `fitted`
+    holds the digests of all documents of these parts (`probes.rows.document_digests`), sorted.
     """
 
     labels: str
@@ -34,6 +35,7 @@ class Sweep:
     tasks: tuple[str, ...]
     classes: tuple[str, ...]
     n_rows: Mapping[str, int]
+    fitted: Sequence[str] = field(repr=False)
     probes: Mapping[Site, Probe] = field(repr=False)
     reports: Mapping[Site, Report] = field(repr=False)
     among: Mapping[Site, Report] = field(repr=False)
@@ -68,6 +70,7 @@ def sweep(
     `InputError` as `gather`, `split`, `fit` and `evaluate`.
     """
     places = named(wanted, sites(model))
+    check_vectors(places)
     models = [model] if random is None else [random, model]
     told = _Told(progress, 2 * len(models) * len(labelled.corpus), len(models) * len(places))
     selections = ((), tuple(among)) if among else ((),)
@@ -108,6 +111,7 @@ def sweep(
         tasks=labelled.tasks,
         classes=labelled.classes,
         n_rows={name: int(getattr(parts, name).sum()) for name in ("train", "choose", "test")},
+        fitted=sorted(set(document_digests(labelled).values())),
         probes=probes,
         reports=reports[0],
         among=reports[1],

@@ -25,6 +25,7 @@ from workbench.errors import InputError
 from workbench.hooks import run
 from workbench.labels import label_source, read_labels
 from workbench.models import Model, load, untrained
+from workbench.sites import Site
 
 # The last letter tells, which a model with random weights passes on as well.
 ANIMALS = ("puma", "koala", "zebra", "hyena", "gorilla", "alpaca", "llama", "panda", "boa", "cobra")
@@ -223,6 +224,61 @@ def test_saved_probes_on_other_samples(
     assert "own test" in command("probe", "evaluate", kept, "--seed", 9)
 
 
+def test_documents_that_were_fitted_on_are_left_out(
+    command: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    words: Path,
+    tiny_folder: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    """A file with two pairs more is judged on these alone."""
+    out, more, only = (tmp_path / name for name in ("p.safetensors", "more.csv", "only.csv"))
+    model = ("--model", tiny_folder("llama"))
+    asked = ("--site", "1.resid_post", "--no-random", "--out", out)
+    command("probe", "train", *model, "--labels", words, *asked)
+    new = ["a sofa,sofa,animal,90", "a lynx,lynx,thing,91", "two lynx,lynx,thing,91"]
+    more.write_text("\n".join([words.read_text(), *new]))
+    only.write_text("\n".join(["text,word,label,group", *new]))
+    told, alone = (
+        json.loads(command("probe", "evaluate", out, "--labels", path, "--json"))
+        for path in (more, only)
+    )
+    assert told["documents left out"] == 10 and alone["documents left out"] == 0
+    here, there = (found["sites"]["1.resid_post"]["accuracy"] for found in (told, alone))
+    assert here == there
+    shown = command("probe", "evaluate", out, "--labels", more)
+    assert "10 of 12 documents were among those fitted on" in shown and "3 samples" in shown
+    few = tmp_path / "few.csv"
+    few.write_text("\n".join(words.read_text().splitlines()[:13]))
+    assert "that the probes were fitted on" in refused(capsys, "evaluate", out, "--labels", few)
+
+
+def test_files_of_other_arguments_stay(command: Callable[..., str], board: Path) -> None:
+    given = ("--model", board, "--labels", "othello-legal", "--kind", "ridge", "--no-random")
+    kept = [
+        Path(json.loads(command("probe", "sweep", *given, "--contexts", n, "--json"))["file"])
+        for n in (12, 14, 12, 16)
+    ]
+    stem = kept[0].stem
+    assert [one.stem for one in kept] == [stem, f"{stem}-2", stem, f"{stem}-3"]
+    assert [about_sweep(one)["arguments"]["contexts"] for one in kept] == [12, 14, 12, 16]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["evaluate", "--html", "a.html", "--site", "1.z"], "evaluate takes no --site, --html"),
+        (["intervene", "--labels", "x"], "of a board takes no --labels"),
+        (["intervene", "--site", "1.resid_post", "--html", "a.html"], "no --site, --html"),
+        (["intervene", "--save-direction", "d", "--cases", "9"], "save-direction takes no --cas"),
+    ],
+)
+def test_arguments_without_a_use_are_told(
+    capsys: pytest.CaptureFixture[str], kept: Path, arguments: list[str], told: str
+) -> None:
+    assert told in refused(capsys, arguments[0], kept, *arguments[1:])
+
+
 def test_the_same_samples_are_no_others(capsys: pytest.CaptureFixture[str], kept: Path) -> None:
     assert "the samples that the probes were fitted on" in refused(capsys, "evaluate", kept)
 
@@ -263,13 +319,42 @@ def test_a_concept_is_erased(
     command("probe", "train", *given, "--no-random")
     told = json.loads(command("probe", "intervene", out, "--json"))
     loaded = load(str(model))
-    found = erasure_test(loaded, read_labels(words, loaded), load_sweep(out)["1.resid_post"])
+    found = erasure_test(
+        loaded, read_labels(words, loaded), load_sweep(out)["1.resid_post"], seed=0
+    )
     assert told["leace"]["kl"]["kl"] == pytest.approx(found.leace.cost.kl, rel=1e-4)
     assert told["rank"] == found.rank == 1 and told["commonest class"] == found.majority == 0.5
     assert found.leace.refitted.accuracy <= 0.6 < found.before.accuracy
     assert found.random.kept.accuracy > found.leace.kept.accuracy
     shown = command("probe", "intervene", out)
     assert "LEACE" in shown and "random directions" in shown
+
+
+def test_an_erasure_keeps_the_split_of_the_fit(
+    command: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    words: Path,
+    tiny_folder: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    out, other = tmp_path / "p.safetensors", tmp_path / "other.csv"
+    given = ("--labels", words, "--site", "1.z", "--out", out, "--seed", 4, "--no-random")
+    command("probe", "train", "--model", tiny_folder("llama"), *given)
+    told = json.loads(command("probe", "intervene", out, "--json"))
+    own = load_sweep(out).reports[Site("z", 1)].evaluation
+    assert told["before"]["accuracy"] == pytest.approx(own.accuracy)
+    assert told["leace"]["probe"]["accuracy"] < told["random"]["probe"]["accuracy"]
+    seeded = refused(capsys, "intervene", out, "--seed", 5)
+    assert "--seed 5 would draw other test documents" in seeded and "with seed 4" in seeded
+    other.write_text(words.read_text() + "\na sofa,sofa,animal,90")
+    assert "holds other samples" in refused(capsys, "intervene", out, "--labels", other)
+    assert "takes no --html, --cases" in refused(
+        capsys, "intervene", out, "--html", "a.html", "--cases", 3
+    )
+    saving = ("--save-direction", tmp_path / "d", "--class", "animal")
+    assert "reads all heads at once" in refused(capsys, "intervene", out, *saving)
+    other.write_text("text,word,label\na sofa,sofa,animal\na lynx,lynx,thing")
+    assert "1.z" in command("probe", "evaluate", out, "--labels", other)
 
 
 def test_a_random_erasure_is_a_projection(words: Path, tiny: Callable[..., Model]) -> None:
@@ -326,6 +411,9 @@ def test_shares_at_tokens(words: Path, tiny: Callable[..., Model], kind: str) ->
         (["sweep", "--labels", "othello-mine", "--kind", "ridge", "--mdl"], "needs probabilities"),
         (["sweep", "--labels", "othello-mine", "--contexts", "0"], "--contexts 0 should be 1"),
         (["sweep", "--labels", "othello-mine", "--contexts", "2"], "give at least 3"),
+        (["sweep", "--labels", "othello-mine", "--seed", "-1"], "--seed -1 should be 0 or more"),
+        (["sweep", "--labels", "othello-mine", "--sites", "*.pattern"], "no vector at each token"),
+        (["sweep", "--labels", "othello-mine", "--cases", "3"], "sweep takes no --cases"),
         (["sweep", "--labels", "othello-mine", "--out", "no/such/file"], "a folder that exists"),
         (["sweep", "--labels", "othello-mine", "--contexts", "9", "--among", "mine"], "give two"),
         (["sweep", "probes.safetensors"], "takes no file of probes"),
@@ -366,4 +454,4 @@ def test_shipped_texts_are_there_and_docs_say_so() -> None:
 def _empty():
     from probes.sweep import Sweep
 
-    return Sweep("", {}, "ridge", 0, {}, None, (), (), {}, {}, {}, {})
+    return Sweep("", {}, "ridge", 0, {}, None, (), (), {}, (), {}, {}, {})

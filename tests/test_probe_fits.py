@@ -13,10 +13,12 @@ from torch.testing import assert_close
 
 from probes.fits import FITS, LinearProbe, MLPProbe, Moments, check_probe, direction, fit, fit_sets
 from probes.fits.linear import ridge
+from probes.fits.logistic import _Problem, minimise
 from probes.rows import split
 from tests.planted import SITE, binary, drawn, planted, rows_of
 from workbench.directions import check_direction
 from workbench.errors import InputError
+from workbench.hooks import sites
 from workbench.sites import Site
 
 OTHER = Site("resid_post", 2)
@@ -215,6 +217,22 @@ def test_a_probe_of_another_model_or_layer_is_refused(tiny) -> None:
         check_direction(found, tiny("llama"))
 
 
+def test_probes_of_all_heads_and_of_one(tiny) -> None:
+    model, site = tiny("llama"), Site("k", 1)
+    rows, _ = planted(d=model.architecture.d_head * sites(model)[site])
+    every = fit("ridge", rows, split(rows.groups), model=model)[SITE]
+    check_probe(replace(every, site=site), model)
+    one = Site("k", 1, 0)
+    with pytest.raises(InputError, match=r"wide; at L1H0\.k this model .* is \d+ wide"):
+        check_probe(replace(every, site=one), model)
+    with pytest.raises(InputError, match=r"at 1\.k reads all heads at once.* such as L1H0\.k"):
+        direction(replace(every, site=site), "task0", "a")
+    rows, _ = planted(d=model.architecture.d_head)
+    alone = replace(fit("ridge", rows, split(rows.groups), model=model)[SITE], site=one)
+    check_probe(alone, model)
+    check_direction(direction(alone, "task0", "a"), model)
+
+
 def test_directions_by_names_that_are_there() -> None:
     rows, _ = planted()
     parts = split(rows.groups)
@@ -241,6 +259,53 @@ def test_activations_that_are_not_finite(kind: str, bad: float) -> None:
     rows[SITE][7, 3] = bad
     with pytest.raises(InputError, match=r"1 of 600 samples at 1\.resid_post are not finite"):
         fit(kind, rows, split(rows.groups))
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_large_values_are_not_called_infinite(kind: str) -> None:
+    rows, _ = planted()
+    huge = replace(rows, activations={SITE: rows[SITE] * 1e37})
+    with pytest.raises(InputError, match=r"at 1\.resid_post hold values as large as .*e\+3"):
+        fit(kind, huge, split(rows.groups))
+
+
+@pytest.mark.parametrize("kind", FITS)
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_the_scale_of_activations_does_no_harm(kind: str, scale: float) -> None:
+    rows, _ = planted()
+    parts = split(rows.groups)
+    other = replace(rows, activations={SITE: rows[SITE] * scale})
+    here, there = (accuracy(fit(kind, r, parts)[SITE], r, parts.test) for r in (rows, other))
+    assert there == pytest.approx(here, abs=0.03)
+
+
+@pytest.mark.parametrize("offset", [3000, 10_000])
+@pytest.mark.parametrize("strength", [None, 1.0])
+def test_an_offset_does_no_harm(offset: float, strength: float | None) -> None:
+    rows, _ = planted()
+    parts = split(rows.groups)
+    other = replace(rows, activations={SITE: rows[SITE] + offset})
+    here, there = (
+        accuracy(fit("logistic", r, parts, strength=strength)[SITE], r, parts.test)
+        for r in (rows, other)
+    )
+    assert there == pytest.approx(here, abs=0.02)
+
+
+def test_a_step_that_no_halving_helps_is_the_last() -> None:
+    """A loss that any step raises, as rounding may make it."""
+    rows, _ = planted()
+    labels = rows.labels
+
+    class Pit(_Problem):
+        def loss_gradient(self, labels, theta, penalty):
+            loss, gradient = super().loss_gradient(labels, theta, penalty)
+            return loss + (theta != self.start(labels)).flatten(0, 1).any(0), gradient
+
+    problem = Pit(rows[SITE], 3, 0)
+    start = problem.start(labels)
+    found = minimise(problem, labels, 1e-3, start, torch.full((2,), 1e-6))
+    assert torch.equal(found, start)
 
 
 def test_one_class_only() -> None:

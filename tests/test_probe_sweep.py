@@ -9,8 +9,8 @@ import torch
 from torch.testing import assert_close
 
 from probes.fits import FITS, fit, fit_sets
-from probes.rows import gather, split
-from probes.saved import load_sweep, save_sweep
+from probes.rows import document_digests, gather, split, without
+from probes.saved import FORMAT, load_sweep, save_sweep
 from probes.sweep import Sweep, sweep
 from workbench.cache import DamagedError
 from workbench.carded import read_carded, write_carded
@@ -135,6 +135,33 @@ def test_progress_rises_to_its_end(tiny, labelled: Labelled) -> None:
     assert told[-1] == (160, 160)
 
 
+def test_a_document_has_its_digest_wherever_it_lies(labelled: Labelled) -> None:
+    """Packed another way, over two contexts, among others, padded or not."""
+    ids, documents = np.array([[5, 6, 7, 8], [9, 3, 4, 0]]), np.array([[0, 0, 1, 1], [1, 2, 2, -1]])
+    again = np.array([[7, 8, 9, 5, 6, 1]]), np.array([[0, 0, 0, 4, 4, 5]])
+
+    def found(ids: np.ndarray, documents: np.ndarray) -> Labelled:
+        labels = np.where(documents < 0, -1, 0).astype(np.int8)[..., None]
+        return Labelled("x", from_ids("x", ids, documents=documents), labels, ("t",), ("a", "b"))
+
+    one, other = found(ids, documents), found(*again)
+    here, there = document_digests(one), document_digests(other)
+    assert (there[0], there[4]) == (here[1], here[0]) and there[5] not in here.values()
+    left, gone, known = without(other, list(here.values()))
+    assert (gone, known) == (2, 3) and left.labels[0, :, 0].tolist() == [-1] * 5 + [0]
+    with pytest.raises(InputError, match="these are the samples that the probes were fitted on"):
+        without(one, list(here.values()))
+    unlabelled = replace(labelled, labels=labelled.labels.copy())
+    unlabelled.labels[3] = -1
+    assert sorted(document_digests(unlabelled)) == [n for n in range(40) if n != 3]
+
+
+@pytest.mark.parametrize("site", ["*.pattern", "L1H1.scores"])
+def test_sites_without_a_vector_at_each_token(tiny, labelled: Labelled, site: str) -> None:
+    with pytest.raises(InputError, match=r"(pattern|scores).* has no vector at each token"):
+        sweep(tiny("gpt2"), labelled, site)
+
+
 # Files
 
 
@@ -157,6 +184,7 @@ def test_a_file_holds_all_of_a_sweep(
     )
     assert back[SITE].strength == made[SITE].strength and back[SITE].classes == ("even", "odd")
     assert (back.model, back.corpus, back.n_rows) == (made.model, made.corpus, made.n_rows)
+    assert back.fitted == made.fitted and len(made.fitted) == 40
     assert list(back.among) == list(made.among)
     for here, there in ((back.reports, made.reports), (back.among, made.among)):
         for site, report in there.items():
@@ -194,7 +222,7 @@ def test_a_file_that_was_changed(swept: Sweep, tmp_path: Path) -> None:
     with pytest.raises(DamagedError, match="field checksum"):
         load_sweep(path)
     path.write_bytes(whole)
-    card, tensors = read_carded(path, what="sweep of probes", fmt=1)
+    card, tensors = read_carded(path, what="sweep of probes", fmt=FORMAT)
     del tensors["1.resid_post/bias"]
     write_carded(path, tensors, card, what="sweep of probes")
     with pytest.raises(DamagedError, match=r"field 1\.resid_post/bias: expected a tensor"):

@@ -157,15 +157,24 @@ def check_direction(direction: Direction, model: Model) -> None:
 
 
 def check_made_for(
-    model: Model, what: str, site: Site, width: int, whose: Mapping[str, str] | None
+    model: Model,
+    what: str,
+    site: Site,
+    width: int,
+    whose: Mapping[str, str] | None,
+    *,
+    flat: bool = False,
 ) -> None:
     """Raise `InputError` unless `what` fits `site` of this model.
 
-    `whose` is the name and identity of the model that it was made in, None for any.
+    `whose` is the name and identity of the model that it was made in, None for any. With `flat`,
+    it takes all heads of a site in one row.
     """
     expand(site, sites(model))
     sizes, axis = model.architecture, site.kind.axes.split()[-1]
     expected = {"d_model": sizes.d_model, "d_head": sizes.d_head, "d_vocab": sizes.d_vocab}
+    if flat and site.head is None and site.kind.head_axis is not None:
+        expected = {name: size * sites(model)[site] for name, size in expected.items()}
     if expected.get(axis, width) != width:
         raise InputError(
             f"{what} is {width} wide; at {site} this model ({model.name}) is {expected[axis]} wide"

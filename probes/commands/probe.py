@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.commands import probe_asked as put
 from probes.commands import probe_report as tell
 from probes.commands import probe_use as use
-from workbench.commands import options, output
+from workbench.commands import config, options, output
 from workbench.errors import InputError
 from workbench.registry import Command
 
@@ -22,13 +23,12 @@ if TYPE_CHECKING:  # torch must not load for --help
 
 
 def run(arguments: Namespace) -> int:
+    typed, _ = config.typed(arguments)
     arguments = put.asked(arguments)
-    return {
-        "train": _sweep,
-        "sweep": _sweep,
-        "evaluate": _evaluate,
-        "intervene": _intervene,
-    }[arguments.action](arguments)
+    if arguments.action == "intervene":
+        return _intervene(arguments, typed)
+    put.check_used(typed, arguments.action)
+    return (_evaluate if arguments.action == "evaluate" else _sweep)(arguments)
 
 
 def _sweep(arguments: Namespace) -> int:
@@ -63,8 +63,8 @@ def _sweep(arguments: Namespace) -> int:
     codes = _codes(arguments, model, random, labelled, places) if arguments.mdl else {}
     seconds = time.perf_counter() - started
 
-    path = put.place_to_keep(arguments, made)
     again = put.reproducing(arguments)
+    path = put.place_to_keep(arguments, made, again)
     told = tell.plain_codes(codes)
     save_sweep(made, path, {"arguments": again, "codes": told})
     if arguments.json:
@@ -113,18 +113,14 @@ def _codes(
 def _evaluate(arguments: Namespace) -> int:
     from probes.controls import majority
     from probes.evaluation import accuracy, evaluate
-    from probes.rows import Split, gather
+    from probes.rows import Split, gather, without
     from workbench.hooks import sites
     from workbench.sites import named
 
     model, made = _opened(arguments)
     labelled = put.open_labels(arguments, model)
     use.check_labels(made, labelled)
-    if labelled.corpus.digest == made.corpus["digest"]:
-        raise InputError(
-            "these are the samples that the probes were fitted on; give others: another --seed, "
-            "--corpus or --labels"
-        )
+    labelled, n_seen, n_known = without(labelled, made.fitted)
     wanted = named(put.places(arguments), sites(model)) if arguments.sites else list(made.probes)
     if missing := [str(site) for site in wanted if site not in made.probes]:
         raise InputError(f"{arguments.file} has no probe at {', '.join(missing)}")
@@ -148,21 +144,29 @@ def _evaluate(arguments: Namespace) -> int:
     chance = accuracy(constant, rows.labels, classes=rows.classes, among=among)
     seconds = time.perf_counter() - started
     if arguments.json:
-        output.dump(tell.plain_evaluations(made, labelled, found, chance))
+        told = tell.plain_evaluations(made, labelled, found, chance)
+        output.dump({**told, "documents left out": n_seen})
     else:
+        if n_seen:
+            output.say(
+                f"{n_seen:,} of {n_known:,} documents were among those fitted on and are left out"
+            )
         tell.show_evaluations(made, labelled, found, chance)
         output.say(f"{seconds:.1f} s")
     output.record("probe evaluate", model, [], arguments, seconds, [arguments.file])
     return 0
 
 
-def _intervene(arguments: Namespace) -> int:
+def _intervene(arguments: Namespace, typed: Mapping[str, Any]) -> int:
     from probes.fits import direction
     from probes.othello.labels import COLOUR, MINE
     from workbench.directions import save_direction
 
     model, made = _opened(arguments)
     started = time.perf_counter()
+    of_board = made.classes in (MINE, COLOUR)
+    way = put.DIRECTION if arguments.save_direction else put.BOARD if of_board else put.ERASURE
+    put.check_used(typed, way)
     if arguments.save_direction is not None:
         site = arguments.site or str(made.best)
         if arguments.class_ is None:
@@ -174,10 +178,7 @@ def _intervene(arguments: Namespace) -> int:
             f"{found.name} at {found.site}, norm {found.norm:.3g}: {arguments.save_direction}"
         )
         return 0
-    if made.classes in (MINE, COLOUR):
-        told = use.causal(arguments, model, made)
-    else:
-        told = use.erasure(arguments, model, made)
+    told = (use.causal if of_board else use.erasure)(arguments, model, made)
     if not arguments.json:
         output.say(f"{time.perf_counter() - started:.1f} s")
     else:

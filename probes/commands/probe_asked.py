@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,22 @@ CONTEXTS = 1000
 FILES = (".csv", ".jsonl", ".ndjson", ".txt", ".tagged")
 _NOT_KEPT = ("action", "file", "config", "json", "html", "out", "save_direction")
 _OF_THE_PROBES = ("device", "threads", "sites", "site", "kind", "strength", "among", "mdl")
+BOARD = "intervene with probes of a board"
+ERASURE = "intervene with probes of other labels"
+DIRECTION = "intervene --save-direction"
+_SAMPLES = ("labels", "at", "corpus", "contexts", "n_ctx", "max_tokens", "text", "split", "subset")
+_SAMPLES = (*_SAMPLES, "bos", "batch")
+_FITTING = ("kind", "strength", "no_random", "mdl", "html", "out")
+_CHANGING = ("change", "method", "cases")
+_SAVING = ("save_direction", "class_", "against", "task")
+_UNUSED = {
+    "train": ("sites", *_CHANGING, *_SAVING),
+    "sweep": (*_CHANGING, *_SAVING),
+    "evaluate": ("site", *_FITTING, *_CHANGING, *_SAVING),
+    BOARD: ("site", "sites", "among", *_SAMPLES, *_FITTING, *_SAVING),
+    ERASURE: ("sites", "among", *_FITTING, *_CHANGING, *_SAVING),
+    DIRECTION: ("sites", "among", "seed", "json", *_SAMPLES, *_FITTING, *_CHANGING),
+}
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -33,15 +51,21 @@ def configure(parser: ArgumentParser) -> None:
     probe = parser.add_argument_group("probes")
     probe.add_argument("--site", help="train, intervene: one place, such as 4.resid_post")
     probe.add_argument("--sites", help="sweep: places (0.resid_pre and *.resid_post)")
+    strength = "alpha of ridge, C of logistic (default: the best on held-out documents)"
     probe.add_argument("--kind", choices=KINDS, default="logistic", help="(default: %(default)s)")
-    probe.add_argument("--strength", type=float, help="alpha of ridge, C of logistic (chosen)")
+    probe.add_argument("--strength", type=float, help=strength)
     probe.add_argument("--among", metavar="C,C", help="a report over these classes besides")
     probe.add_argument("--no-random", action="store_true", help="no model with random weights")
     probe.add_argument("--mdl", action="store_true", help="the online code of the labels besides")
     probe.add_argument("--batch", type=int, default=32, help="contexts in a forward (32)")
     probe.add_argument("--out", type=Path, help="keep the probes in this file (the home's probes)")
     causal = parser.add_argument_group("intervene")
-    causal.add_argument("--change", choices=("flip", "erase"), default="flip", help="a disc (flip)")
+    causal.add_argument(
+        "--change",
+        choices=("flip", "erase"),
+        default="flip",
+        help="turn a disc of the board over, or take it off (default: %(default)s)",
+    )
     causal.add_argument(
         "--method",
         choices=("addition", "difference", "gradient"),
@@ -95,11 +119,17 @@ def asked(arguments: Namespace) -> Namespace:
     return _checked(Namespace(**{**beneath, **card, **found, **given}))
 
 
+def check_used(typed: Mapping[str, Any], way: str) -> None:
+    """Raise `InputError` for arguments that were typed and that this way of acting does not use."""
+    if unused := [f"--{n.strip('_').replace('_', '-')}" for n in _UNUSED[way] if n in typed]:
+        raise InputError(f"workbench probe {way} takes no {', '.join(unused)}")
+
+
 def _checked(arguments: Namespace) -> Namespace:
     faults = [
-        f"--{name} {getattr(arguments, name)} should be 1 or more"
-        for name in ("contexts", "batch", "cases")
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1
+        f"--{name} {getattr(arguments, name)} should be {least} or more"
+        for name, least in (("contexts", 1), ("batch", 1), ("cases", 1), ("seed", 0))
+        if getattr(arguments, name) is not None and getattr(arguments, name) < least
     ]
     if arguments.action == "train" and not arguments.site:
         faults.append("train needs --site, such as 4.resid_post; sweep takes several")
@@ -176,8 +206,11 @@ def open_labels(arguments: Namespace, model: Model) -> Labelled:
     return source.label(source.corpus(model.vocabulary, n, arguments.seed), model.vocabulary)
 
 
-def place_to_keep(arguments: Namespace, sweep: Sweep) -> Path:
-    """--out, or a file under the home, named after what was asked."""
+def place_to_keep(arguments: Namespace, sweep: Sweep, again: Mapping[str, Any]) -> Path:
+    """--out, or a file under the home, named after what was asked.
+
+    A file there that other arguments than `again` made stays: the name gets a number.
+    """
     from workbench.home import home
 
     if arguments.out is not None:
@@ -186,4 +219,16 @@ def place_to_keep(arguments: Namespace, sweep: Sweep) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     short = sweep.model["name"].rstrip("/").split("/")[-1]
     what = [short, sweep.labels, sweep.kind, *([arguments.site] if arguments.site else [])]
-    return folder / (re.sub(r"[^\w.-]+", "-", " ".join(what)) + ".safetensors")
+    stem = re.sub(r"[^\w.-]+", "-", " ".join(what))
+    names = (f"{stem}{'' if n == 1 else f'-{n}'}.safetensors" for n in count(1))
+    return next(folder / name for name in names if _free(folder / name, again))
+
+
+def _free(path: Path, again: Mapping[str, Any]) -> bool:
+    """Whether there is no file, or one of the very same arguments."""
+    from probes.saved import about_sweep
+
+    try:
+        return not path.exists() or about_sweep(path).get("arguments") == again
+    except InputError:
+        return False  # of an older format, or damaged: not ours to overwrite

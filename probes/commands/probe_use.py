@@ -46,15 +46,26 @@ def erasure(arguments: Namespace, model: Model, made: Sweep) -> dict[str, Any]:
     """What the probe reads taken out: what is left of it, and what it costs."""
     from probes.erasing import erasure_test
 
+    if arguments.seed != made.seed:
+        raise InputError(
+            f"--seed {arguments.seed} would draw other test documents; the probes were fitted "
+            f"with seed {made.seed}, which draws the random directions too: leave --seed out"
+        )
     labelled = put.open_labels(arguments, model)
     check_labels(made, labelled)
+    same = labelled.corpus.digest == made.corpus["digest"]
+    if not same or labelled.n_samples != sum(made.n_rows.values()):
+        raise InputError(
+            f"{labelled.name} holds other samples than the probes were fitted on, so that no split "
+            "keeps their test documents apart; give the same labels, or fit probes on these"
+        )
     probe = made[arguments.site] if arguments.site else made[made.best]
     with options.bar("contexts") as progress:
         found = erasure_test(
             model,
             labelled,
             probe,
-            seed=arguments.seed,
+            seed=made.seed,
             batch=arguments.batch,
             progress=progress,
         )

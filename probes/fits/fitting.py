@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from math import isfinite
 
 import torch
 from jaxtyping import Int
@@ -25,6 +26,7 @@ FITS: Mapping[str, Callable[..., Sequence[Probe]]] = {
     "mlp": mlp_probes,
 }
 """Kind -> `fit(samples, strength=, seed=)`, a probe for each set of labels."""
+_LARGEST = 1e15  # a sum of squares of ten million such values is still a number
 _WITH_STRENGTH = ("ridge", "logistic")
 
 
@@ -81,12 +83,18 @@ def samples_at(
     sets: Int[Tensor, "set row task"],
     model: Mapping[str, str] | None = None,
 ) -> Samples:
-    """One site's samples. Raises `InputError` for activations that are not finite."""
+    """One site's samples. Raises `InputError` for activations that are not finite, or too large."""
     x = rows[site]
-    if not bool(x.sum().isfinite()):  # NaN and infinity stay in a sum, which makes no mask
+    largest = float(torch.stack(x.aminmax()).abs().max()) if x.numel() else 0.0
+    if not isfinite(largest):  # NaN and infinity stay in a least and largest, which make no mask
         raise InputError(
             f"{int((~x.isfinite()).any(1).sum()):,} of {len(x):,} samples at {site} are not "
             "finite (NaN or infinite); gather them again with the model in float32"
+        )
+    if largest > _LARGEST:
+        raise InputError(
+            f"the samples at {site} hold values as large as {largest:.1e}, whose squares leave "
+            "float32; divide them by a number"
         )
     return Samples(
         site=site,

@@ -19,6 +19,7 @@ _GRID = (1e-2, 1e-3, 1e-4, 1e-5)  # penalty per row, on activations of unit mean
 _CHUNK = 1024  # rows: scores and residuals of one chunk stay in the processor's cache
 _HISTORY = 8
 _MOST = 100
+_HALVINGS = 30  # of a step: below, it is rounding that decides
 _TOLERANCE = 1e-6  # nats a row that a step may still gain
 _ROUGHLY = 1e-4  # the same for controls, and while a penalty is only being tried
 
@@ -53,14 +54,14 @@ class _Problem:
     """
 
     def __init__(self, x: Float[Tensor, "row d"], n_classes: int, seed: int) -> None:
-        self.x, self.mean = x, x.mean(0)
+        self.mean = x.mean(0)
+        self.x = x = x - self.mean  # a large offset would drown all else in rounding
         self.n_classes, self.columns = n_classes, 1 if n_classes == 2 else n_classes
         self.n_rows, self.width = x.shape
         some = x
         if self.n_rows > 8 * self.width:  # as many as tell the covariance well enough
             drawn = torch.Generator().manual_seed(seed)
             some = x[torch.randperm(self.n_rows, generator=drawn)[: 8 * self.width].to(x.device)]
-        some = some - self.mean
         sizes, self.axes = torch.linalg.eigh(some.T @ some / len(some))
         self.unit = float(sizes.mean()) or 1.0
         self.sizes = sizes.clamp_min(1e-6 * self.unit)
@@ -83,14 +84,18 @@ class _Problem:
 
     def parts(self, theta: Float[Tensor, "param c question"]) -> tuple[Tensor, Tensor]:
         """Weight and bias for activations as they are."""
-        weight = (self.axes @ theta[:-1].flatten(1)).view_as(theta[:-1])
+        weight = self.turned(theta[:-1])
         return weight, theta[-1] - torch.einsum("d,dcq->cq", self.mean, weight)
+
+    def turned(self, weight: Float[Tensor, "d c question"]) -> Float[Tensor, "d c question"]:
+        """Weights along the principal axes as weights of activations about their mean."""
+        return (self.axes @ weight.flatten(1)).view_as(weight)
 
     def loss_gradient(
         self, labels: Int[Tensor, "row question"], theta: Tensor, penalty: float
     ) -> tuple[Float[Tensor, " question"], Float[Tensor, "param c question"]]:
         """Mean surprise in nats with the penalty, and its gradient."""
-        weight, bias = self.parts(theta)
+        weight, bias = self.turned(theta[:-1]), theta[-1]
         flat = weight.flatten(1)
         lost, gradient = theta.new_zeros(theta.shape[2]), torch.zeros_like(theta)
         summed = torch.zeros_like(flat.T)
@@ -102,7 +107,6 @@ class _Problem:
             wrong = wrong[:, -self.columns :]
             summed += wrong.flatten(1).T @ x
             gradient[-1] += wrong.sum(0)
-        summed -= gradient[-1].flatten()[:, None] * self.mean
         gradient[:-1] = (self.axes.T @ summed.T).view_as(weight)
         gradient /= self.n_rows
         gradient[:-1] += penalty * theta[:-1]
@@ -152,12 +156,20 @@ class _State:
         return found
 
     def move(self, problem: _Problem, penalty: float, step: Tensor, slope: Tensor) -> None:
-        """Go a step, halved for questions whose loss it would not lower enough (Armijo)."""
+        """Go a step, halved for questions whose loss it would not lower enough (Armijo).
+
+        A question that no halving helps stays where it is, without a gradient: it is done.
+        """
         loss, gradient = problem.loss_gradient(self.labels, self.theta + step, penalty)
-        while bool((long := loss > self.loss + 1e-4 * slope + 1e-6 * self.loss.abs()).any()):
-            share = torch.where(long, 0.5, 1.0)
+        for halved in range(_HALVINGS + 1):
+            long = ~(loss <= self.loss + 1e-4 * slope + 1e-6 * self.loss.abs())
+            if not bool(long.any()):
+                break
+            share = torch.where(long, 0.5 if halved < _HALVINGS else 0.0, 1.0)
             step, slope = step * share, slope * share
             loss, gradient = problem.loss_gradient(self.labels, self.theta + step, penalty)
+            if halved == _HALVINGS:
+                gradient = gradient * ~long
         change = gradient - self.gradient
         curved = _dot(step, change)
         entry = (step, change, (1 / curved).where(curved > 1e-10, 0))
@@ -199,12 +211,13 @@ def _chosen(problem: _Problem, samples: Samples) -> tuple[float, Float[Tensor, "
     """The penalty with the least loss on held-out rows, from strong to weak, and its solution."""
     labels, held = samples.labels[0], samples.choose_labels[0]
     theta, found = problem.start(labels), []
+    choose_x = samples.choose_x - problem.mean
     roughly = problem.mean.new_full((labels.shape[1],), _ROUGHLY)
     for share in _GRID:
         penalty = share * problem.unit
         theta = minimise(problem, labels, penalty, theta, roughly)
-        weight, bias = problem.parts(theta)
-        scores = (samples.choose_x @ weight.flatten(1)).unflatten(1, bias.shape) + bias
+        weight, bias = problem.turned(theta[:-1]), theta[-1]
+        scores = (choose_x @ weight.flatten(1)).unflatten(1, bias.shape) + bias
         loss = -float(_log_shares(scores).gather(1, held[:, None]).mean())
         if found and loss > found[0] - _ROUGHLY:
             break

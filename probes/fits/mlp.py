@@ -36,7 +36,8 @@ class _Networks(torch.nn.Module):
 
 def mlp_probes(samples: Samples, *, strength: float | None, seed: int) -> list[MLPProbe]:
     """Trained by AdamW; the epoch with the least loss on the samples to choose on is kept."""
-    mean, spread = samples.x.mean(0), samples.x.std(0, correction=0).clamp_min(1e-6)
+    mean, spread = samples.x.mean(0), samples.x.std(0, correction=0)
+    spread = spread.clamp_min(1e-6 * float(spread.max()) or 1.0)  # of any scale, but never 0
     n_sets, _, n_tasks = samples.labels.shape
     n_classes = len(samples.classes)
     generator = torch.Generator().manual_seed(seed)

@@ -103,12 +103,18 @@ def direction(probe: Probe, task: str, class_: str, against: str | None = None) 
     """A linear probe's column of a class, or that of the class minus that of `against`.
 
     It is the probe's model's and refused by others. Raises `InputError` for a probe that is not
-    linear, for names it does not know, and for a class it never saw.
+    linear or reads all heads at once, for names it does not know, and for a class it never saw.
     """
     if not isinstance(probe, LinearProbe):
         raise InputError(
             f"a probe of kind {probe.kind!r} has no direction; fit a linear one (ridge, logistic, "
             "mean-difference)"
+        )
+    if probe.site.head is None and probe.site.kind.head_axis is not None:
+        raise InputError(
+            f"the probe at {probe.site} reads all heads at once, which a direction does not; fit "
+            f"one on a head, such as L{probe.site.layer}H0.{probe.site.name}, or at a site such as "
+            f"{probe.site.layer}.resid_post"
         )
     columns = probe.weight[:, _index(task, "task", probe.tasks)]
     vector = columns[:, _index(class_, "class", probe.classes)]
@@ -124,7 +130,9 @@ def direction(probe: Probe, task: str, class_: str, against: str | None = None) 
 
 def check_probe(probe: Probe, model: Model) -> None:
     """Raise `InputError` unless the probe is of this model: its site, width and identity."""
-    check_made_for(model, f"the probe at {probe.site}", probe.site, probe.width, probe.model)
+    check_made_for(
+        model, f"the probe at {probe.site}", probe.site, probe.width, probe.model, flat=True
+    )
 
 
 def _affine(

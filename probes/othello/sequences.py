@@ -14,6 +14,7 @@ from torch import Tensor
 
 from probes.othello.games import Moves, name, random_games, replayed
 from probes.othello.rules import Board, unpacked
+from workbench.errors import InputError
 from workbench.models.tokens import Labels
 from workbench.training import Logits
 
@@ -56,12 +57,17 @@ class Sequences:
 
     def training(self, seed: int, step: int, batch: int) -> Int[Tensor, "batch move"]:
         """One batch of random games, the same for the same seed and step."""
-        generator = np.random.default_rng([_TRAINING, seed, step])
-        return self.ids(random_games(self.board, batch, generator))
+        return self.ids(random_games(self.board, batch, _drawn(_TRAINING, seed, step)))
 
     def held_out(self, games: int, seed: int = 0) -> Moves:
         """Random games that no training draws from."""
-        return random_games(self.board, games, np.random.default_rng([_HELD_OUT, seed]))
+        return random_games(self.board, games, _drawn(_HELD_OUT, seed))
+
+
+def _drawn(*numbers: int) -> np.random.Generator:
+    if min(numbers) < 0:
+        raise InputError(f"a seed of {min(numbers)} is none; give a whole number from 0")
+    return np.random.default_rng(numbers)
 
 
 @dataclass(frozen=True)
