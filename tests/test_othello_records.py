@@ -151,3 +151,39 @@ def test_small_boards() -> None:
     assert parse_games(Board(6), "d5c5").shape == (1, 32)
     with pytest.raises(InputError, match="move 2 is g1, no square of this board; give a1 to f6"):
         parse_games(Board(6), "d5g1")
+
+
+ODD = """[Event "one"]
+[Black "Müller; Hans"]
+[White "{unknown"]
+
+1. f5 d6 {a comment
+[Event "inside it"]
+} 2. c3
+
+[Event "two, never played"]
+[Black "x"]
+
+[Event "three"]
+1. a1
+
+[Event "four"]
+1. f5 f6 *
+"""
+
+
+def test_headers_may_hold_a_comment_s_signs_and_a_game_no_moves():
+    moves = parse_games(BOARD, ODD.replace("1. a1", "1. d3"))
+    assert [int((row >= 0).sum()) for row in moves] == [3, 0, 1, 2]
+
+
+def test_one_game_is_read_though_another_is_illegal():
+    moves = parse_games(BOARD, ODD, only=4)
+    assert [int((row >= 0).sum()) for row in moves] == [0, 0, 0, 2]
+    with pytest.raises(InputError, match="game 3: move 1"):
+        parse_games(BOARD, ODD, only=3)
+
+
+def test_headers_alone_are_no_game():
+    with pytest.raises(InputError, match="holds no game"):
+        parse_games(BOARD, '[Event "x"]\n\n[Event "y"]\n')

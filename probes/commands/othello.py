@@ -75,11 +75,12 @@ def _play(arguments: Namespace) -> int:
     if asks:
         return _asked(table)
     if arguments.record is not None:
-        moves = read_games(table.board, arguments.record)
+        moves = read_games(table.board, arguments.record, only=arguments.game)
     else:
         moves = _parsed(table.board, arguments.moves or "")
     if not 1 <= arguments.game <= len(moves):
-        raise InputError(f"--game {arguments.game}: the record has {len(moves)}; give 1 to them")
+        games = "one game" if len(moves) == 1 else f"{len(moves)} games, 1 to {len(moves)}"
+        raise InputError(f"there is no --game {arguments.game}: the record has {games}")
     position = _position(table, moves[arguments.game - 1 : arguments.game])
     output.dump(asdict(position)) if arguments.json else _show(position)
     return 0

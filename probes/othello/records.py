@@ -12,7 +12,7 @@ from probes.othello.rules import Board
 from workbench.errors import InputError
 
 _COMMENT = re.compile(r"\{.*?\}|;[^\n]*", re.DOTALL)
-_HEADER = re.compile(r"\s*\[.*\]\s*")
+_HEADER = re.compile(r"^[ \t]*\[[ \t]*(\w*)[^\n]*\][ \t]*$", re.MULTILINE)
 _NUMBER = re.compile(r"^\d+(\.+|$)")  # "12.", "12...", and "12" by itself
 _RESULT = re.compile(r"\d+-\d+|1/2-1/2|\*")
 _PLAY = re.compile(r"[a-z]\d+|pass|pa|ps|-+")
@@ -26,18 +26,22 @@ class _Record:
     passes: list[int]
 
 
-def parse_games(board: Board, text: str) -> Moves:
+def parse_games(board: Board, text: str, *, only: int | None = None) -> Moves:
     """All games of a text, checked by playing them.
 
     With header lines (`[Event "..."]`) the text is PGN, a game for each block of them; without, a
     game for each line. Moves read `F5 D6`, `1. f5 d6`, `f5,d6` or `f5d6`; comments (`{}`, `;`) and
     results are passed over, and a pass may be written (`--`, `pa`, `pass`, `ps`) or left out. Black
-    moves first, to d3, c4, f5 or e6 (on 8x8); a game may stop before its end.
+    moves first, to d3, c4, f5 or e6 (on 8x8); a game may stop before its end. With `only`, a number
+    from 1, the moves of the other games are not read: they stay empty.
 
     Raises `InputError` for a text without games, for what is no move, and for a move or a pass
     that the rules do not allow: which game, which move, why, and the position.
     """
-    records = [_record(board, n, body) for n, body in enumerate(_bodies(text), 1)]
+    records = [
+        _record(board, n, body if only in (None, n) else "")
+        for n, body in enumerate(_bodies(text), 1)
+    ]
     if not records:
         raise InputError("the text holds no game; give moves such as f5d6c3 or a PGN of Othello")
     width = max(board.n_squares - 4, *(len(record.squares) for record in records))
@@ -50,31 +54,36 @@ def parse_games(board: Board, text: str) -> Moves:
     return moves
 
 
-def read_games(board: Board, path: Path) -> Moves:
+def read_games(board: Board, path: Path, *, only: int | None = None) -> Moves:
     """As `parse_games`, of a file. Raises `InputError` also where it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")  # players' names, in old files
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    return parse_games(board, text)
+    return parse_games(board, text, only=only)
 
 
 def _bodies(text: str) -> list[str]:
-    """The moves of each game, as text."""
-    lines = _COMMENT.sub(" ", text).splitlines()
+    """The moves of each game, as text; of a PGN's game that has headers alone, none."""
+    marked = _HEADER.sub(r"[\1]", text)  # before comments: a name may hold their signs
+    lines = [line.strip() for line in _COMMENT.sub(" ", marked).splitlines()]
     if not any(_HEADER.fullmatch(line) for line in lines):
-        return [line for line in lines if line.strip()]
+        return [line for line in lines if line]
     bodies: list[str] = []
-    before_moves = False
-    for line in lines:
-        if _HEADER.fullmatch(line):
-            before_moves = True
-        elif line.strip():
-            if before_moves or not bodies:
-                bodies.append("")
-            before_moves = False
-            bodies[-1] += f" {line}"
-    return bodies
+    tags: set[str] = set()
+    for line in filter(None, lines):
+        header = _HEADER.fullmatch(line)
+        if header and header[1] in tags:  # the next game's: this one has no moves
+            bodies.append("")
+            tags = set()
+        if header:
+            tags.add(header[1])
+            continue
+        if tags or not bodies:
+            bodies.append("")
+        tags = set()
+        bodies[-1] += f" {line}"
+    return bodies + [""] * bool(tags) if any(bodies) else []
 
 
 def _record(board: Board, game: int, body: str) -> _Record:
