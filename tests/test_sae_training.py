@@ -43,9 +43,9 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def begun(kind: str, steps: int = 5) -> Training:
+def begun(kind: str, k: int = K, steps: int = 5) -> Training:
     """A dictionary after a few steps on noise, a good part of its latents counted as dead."""
-    recipe = Recipe(kind, WIDTH, K, 0.3, steps=99, batch=40, aux=0.7, dead_after=60, warmup=0)
+    recipe = Recipe(kind, WIDTH, k, 0.3, steps=99, batch=40, aux=0.7, dead_after=60, warmup=0)
     training = Training(recipe, drawn(D, seed=1), CPU)
     for step in range(steps):
         rows = drawn(40, D, seed=10 + step) + drawn(D, seed=1)
@@ -77,13 +77,17 @@ OWN: Mapping[str, dict] = {
 COEFFICIENTS = {"standard": {"l1": 0.3}, "jumprelu": {"l0": 0.3}, "gated": {"l1": 0.3}}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_gradients_are_saelens(kind: str):
-    """Loss and gradient of every weight, dead latents learning what is left included."""
-    training = begun(kind)
+@pytest.mark.parametrize(("kind", "k"), [*((kind, K) for kind in KINDS), ("topk", WIDTH - 4)])
+def test_gradients_are_saelens(kind: str, k: int):
+    """Loss and gradient of every weight, dead latents learning what is left included.
+
+    With many latents chosen, some of them are below 0: they give nothing and learn nothing.
+    """
+    training = begun(kind, k)
     rows = drawn(40, D, seed=99) + drawn(D, seed=1)
     made, config = PEERS[kind]
-    peer = made(config(d_in=D, d_sae=WIDTH, apply_b_dec_to_input=True, **OWN[kind]))
+    own = {**OWN[kind], **({"k": k} if kind == "topk" else {})}
+    peer = made(config(d_in=D, d_sae=WIDTH, apply_b_dec_to_input=True, **own))
     names = {"b_enc": "b_mag"} if kind == "gated" else {}
     with torch.no_grad():
         for name, weight in training.weights.items():
