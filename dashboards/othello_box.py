@@ -43,7 +43,7 @@ class GameAsked:
         if not self.text:
             return f"sequences.held_out(1, seed={self.seed})"
         n = self.number
-        return f"parse_games(sequences.board, {self.text!r})[{n - 1}:{n}]"
+        return f"parse_games(sequences.board, {self.text!r}, only={n})[{n - 1}:{n}]"
 
     @property
     def about(self) -> str:
@@ -124,7 +124,7 @@ def moves_of(asked: GameAsked, sequences: Sequences) -> Moves:
     if not asked.text:
         return sequences.held_out(1, seed=asked.seed)
     try:
-        games = parse_games(sequences.board, asked.text)
+        games = parse_games(sequences.board, asked.text, only=asked.number)
         if asked.number > len(games):
             raise InputError(
                 f"the text holds {len(games)} games, so there is no game {asked.number}; give a "

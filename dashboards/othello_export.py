@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # Plotly loads with the page, not before
 
 RUNS = {"before": "as it is", "after": "changed", "random": "random direction"}
 SHOWN = 16  # squares in the bars
+CONTROLS = ("random weights", "embedding only", "control task", "shuffled labels")
+NUMBERS = ("accuracy", "low", "high", *CONTROLS, "commonest class")
 READ = """probe = probes[{reading!r}][{site!r}]
 game = play(model, moves)
 names = [name(sequences.board, square) for square in range(sequences.board.n_squares)]
@@ -73,33 +75,44 @@ def told(view: OthelloView, moment: Moment, changed: Changed | None) -> str:
     return f"{start}, {what} at {_span(view)}: illegal mass on the changed board: {parts}"
 
 
-def accuracy(view: OthelloView) -> Figure:
-    """The page's curve: both sorts of probes after every layer."""
+def accuracy(view: OthelloView) -> dict[str, Figure]:
+    """The page's curves: both sorts of probes after every layer, the controls of the one shown.
+
+    On all squares, where empty ones are easy, and on discs, whose colour alone is told.
+    """
     from probes.figures import accuracy_by_layer
+    from probes.summary import by_site
+    from probes.sweep_figures import add_controls
 
     layers = [f"L{layer}" for layer in range(len(view.probes))]
-    values = {name: _accuracies(view, name) for name in view.sweeps}
-    return accuracy_by_layer(
-        layers,
-        {name: (found[:, 0], found[:, 1], found[:, 2]) for name, found in values.items()},
-        {name: found[:, 3] for name, found in values.items()},
-        chosen=(view.push.reading, view.push.layer),
-        title="Squares that a linear probe reads right, by layer",
-    )
+    titles = {
+        "all squares": "All squares: right of three classes",
+        "discs": "Discs alone: whose they are",
+    }
+
+    def drawn(which: str) -> Figure:
+        found = {
+            name: by_site(sweep, among=which == "discs") for name, sweep in view.sweeps.items()
+        }
+        shown = found[view.push.reading]
+        figure = accuracy_by_layer(
+            layers,
+            {name: (one["accuracy"], one["low"], one["high"]) for name, one in found.items()},
+            {name: one["commonest class"] for name, one in found.items()},
+            chosen=(view.push.reading, view.push.layer),
+            title=titles[which],
+        )
+        add_controls(figure, layers, {name: shown[name] for name in CONTROLS})
+        return figure
+
+    return {which: drawn(which) for which in titles}
 
 
 def othello_export(
     view: OthelloView, made: Made, asked: GameAsked, moment: Moment, changed: Changed | None
 ) -> Export:
-    """The board as it stands, with what is read and played, and the curve."""
+    """The board as it stands, with what is read and played, and the curves."""
     title = f"Othello: {told(view, moment, changed)}"
-    layers = {"layer": range(len(view.probes))}
-    curves = np.stack([_accuracies(view, name) for name in view.sweeps])
-    columns = {
-        f"{name} {what}": curves[number, :, place]
-        for number, name in enumerate(view.sweeps)
-        for place, what in enumerate(("accuracy", "low", "high", "commonest class"))
-    }
 
     def figures() -> Sequence[Figure]:
         from probes.figures import board
@@ -116,7 +129,7 @@ def othello_export(
             last=int(view.game.moves[row]),
             title=f"After move {moment.number}: {view.reader}",
         )
-        return [shown, _bars(view, moment, changed), accuracy(view)]
+        return [shown, _bars(view, moment, changed), *accuracy(view).values()]
 
     return Export(
         file=f"{made.file} move {moment.number}",
@@ -124,7 +137,7 @@ def othello_export(
         note=f"{title}. {view.about}. {made.note}",
         tables={
             "board": lambda: _squares(view, moment, changed),
-            "accuracy": lambda: tidy(columns, layers),
+            "accuracy": lambda: _accuracies(view),
         },
         figures=figures,
         script=made.script(title, *_script(view, asked, moment)),
@@ -171,15 +184,14 @@ def _squares(view: OthelloView, moment: Moment, changed: Changed | None) -> Tabl
     return tidy(values, {"square": view.names})
 
 
-def _accuracies(view: OthelloView, name: str) -> np.ndarray:
-    """Accuracy, its bounds and the commonest class, [layer, 4]."""
-    reports = view.sweeps[name].reports.values()
-    return np.array(
-        [
-            (one.evaluation.accuracy, one.evaluation.low, one.evaluation.high, one.majority)
-            for one in reports
-        ]
-    )
+def _accuracies(view: OthelloView) -> Table:
+    """A row for each sort of probes, all squares or discs, and layer, with all controls."""
+    from probes.summary import by_site
+
+    found = [[by_site(one, among=discs) for discs in (False, True)] for one in view.sweeps.values()]
+    values = {what: np.array([[one[what] for one in two] for two in found]) for what in NUMBERS}
+    squares = {"squares": ("all", "discs")}
+    return tidy(values, {"probes": list(view.sweeps)}, squares, {"layer": range(len(view.probes))})
 
 
 def _span(view: OthelloView) -> str:

@@ -14,6 +14,7 @@ from dashboards.othello_box import Moment, Push
 from dashboards.progress import Progress
 
 if TYPE_CHECKING:  # torch must not load before it is needed
+    from probes.controls import Report
     from probes.othello.changing import Changed
     from probes.othello.games import Moves
     from probes.othello.position import Game
@@ -76,18 +77,26 @@ class OthelloView:
     @property
     def about(self) -> str:
         """What the probes are worth on games they never saw."""
-        report = self.sweeps[self.push.reading].reports[self.site]
-        found = report.evaluation
+        sweep = self.sweeps[self.push.reading]
+        whole, discs = sweep.reports[self.site], sweep.among[self.site]
         return (
-            f"{self.reader}: {found.accuracy:.3f} of the squares right ({found.low:.3f} to "
-            f"{found.high:.3f}) on {found.n_groups} games it never saw; always the commonest "
-            f"class {report.majority:.3f}, shuffled labels {report.shuffled:.3f}; on this game "
-            f"{self.right:.3f}"
+            f"{self.reader}, on {whole.evaluation.n_groups} games it never saw: "
+            f"{_worth(whole)} of all squares right; of discs, {'/'.join(sweep.classes[:2])} "
+            f"{_worth(discs)}. On this game {self.right:.3f} of all squares"
         )
 
     def side(self, number: int) -> str:
         """Who moves after move `number`."""
         return "black" if self.game.black[number - 1] else "white"
+
+
+def _worth(report: Report) -> str:
+    """An accuracy with its interval, and beside it what the commonest class gives."""
+    found = report.evaluation
+    return (
+        f"{found.accuracy:.3f} ({found.low:.3f} to {found.high:.3f}; always the commonest class "
+        f"{report.majority:.3f})"
+    )
 
 
 def sequences_of(model: Model) -> Sequences:

@@ -37,7 +37,7 @@ def curve(view: ProbesView, site: str) -> Figure:
 
     labels = view.sweep.labels
     among = f" among {', '.join(view.asked.among)}" if view.asked.among else ""
-    title = f"{labels}{among}: what a {view.sweep.kind} probe reads, beside its controls"
+    title = f"{labels}{among}: {view.sweep.kind} probes beside their controls"
     at = view.sites.index(site)
     return accuracy_and_controls(view.sites, view.columns, chosen=at, title=title)
 

@@ -85,17 +85,20 @@ class ProbesView:
             f"{row['AUROC']:.3f}"
         )
 
-    def tokens(self, text: str) -> Tokens:
-        """A typed text's tokens, or those of the first labelled context. Raises as `tokenize`."""
+    def tokens(self, text: str) -> tuple[Tokens, int]:
+        """The first tokens of a typed text, or of the first labelled context; how many there are.
+
+        Raises as `tokenize`.
+        """
         from workbench.models import from_ids
 
         vocabulary, corpus = self.model.vocabulary, self.labelled.corpus
         if text.strip():
             whole = self.model.tokenize(text)
-            return from_ids(vocabulary, whole.ids[:CAP], bos=whole.bos)
+            return from_ids(vocabulary, whole.ids[:CAP], bos=whole.bos), len(whole)
         real = (corpus.documents[0] >= 0).nonzero()[0]
-        ids = corpus.ids[0, : int(real[-1]) + 1].tolist()[:CAP]
-        return from_ids(vocabulary, ids, bos=bool(real[0]))
+        ids = corpus.ids[0, : int(real[-1]) + 1].tolist()
+        return from_ids(vocabulary, ids[:CAP], bos=bool(real[0])), len(ids)
 
     def shares(self, site: str, tokens: Tokens) -> np.ndarray:
         """What the probe reads at each token, [pos, task, class]."""

@@ -13,6 +13,7 @@ Interval = tuple[
 ]
 _SYMBOLS = ("circle", "square", "diamond", "x")
 _WRONG = "#D55E00"
+_CURVES = (CATEGORIES[0], _WRONG)  # the colours of no control
 _DISCS = ("#111111", "#ffffff")
 
 
@@ -22,17 +23,16 @@ def accuracy_by_layer(
     chance: Mapping[str, Float[np.ndarray, " layer"]],
     *,
     chosen: tuple[str, int] | None = None,
-    chance_name: str = "commonest class",
     title: str,
 ) -> Figure:
-    """Accuracy with its bounds for each sort of probe, dotted what chance alone gives.
+    """Accuracy with its bounds for each sort of probe, dotted what the commonest class gives.
 
     A ring marks the `chosen` curve and layer. Points carry the layer's name as `customdata`.
     """
     figure = Figure()
     places = list(range(len(layers)))
     for number, (name, (mean, low, high)) in enumerate(curves.items()):
-        colour = CATEGORIES[number % len(CATEGORIES)]
+        colour = _CURVES[number % len(_CURVES)]
         figure.add_scatter(
             name=escaped(name),
             x=places,
@@ -47,7 +47,7 @@ def accuracy_by_layer(
             unselected=STILL,
         )
         figure.add_scatter(
-            name=escaped(f"{name}: {chance_name}"),
+            name=escaped(f"{name}: commonest class"),
             x=places,
             y=chance[name],
             mode="lines",
@@ -57,8 +57,9 @@ def accuracy_by_layer(
     if chosen is not None:
         name, at = chosen
         ring(figure, at, float(curves[name][0][at]))
-    frame(figure, title, side=400)
-    figure.update_layout(hovermode="closest", width=760)
+    frame(figure, title, side=480)
+    below = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
+    figure.update_layout(hovermode="closest", legend=below)
     figure.update_xaxes(title_text="after layer", tickvals=places, ticktext=list(layers))
     return figure.update_yaxes(title_text="accuracy", range=[0, 1.02])
 

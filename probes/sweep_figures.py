@@ -1,6 +1,7 @@
 """Plotly figures of a sweep of probes, from arrays and labels; torch is not known here."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,6 +28,7 @@ CONTROLS = {
     "shuffled labels": ("#56B4E9", "dot", "triangle-up"),
     "commonest class": (LINE, "longdash", "line-ew"),
 }
+TITLE = 60  # characters in a line, which a narrow page has room for
 
 
 def accuracy_and_controls(
@@ -62,26 +64,37 @@ def accuracy_and_controls(
         hovertemplate="%{customdata}: %{y:.3f}<extra>probe</extra>",
         **how,
     )
-    for name, (colour, dash, symbol) in CONTROLS.items():
-        if name not in columns or bool(np.isnan(columns[name]).all()):
-            continue
-        figure.add_scatter(
-            name=name,
-            x=places,
-            y=columns[name],
-            customdata=list(sites),
-            line={"color": colour, "dash": dash, "width": 2},
-            marker={"size": 7, "symbol": symbol},
-            hovertemplate=f"%{{customdata}}: %{{y:.3f}}<extra>{name}</extra>",
-            **how,
-        )
+    add_controls(figure, sites, {name: columns[name] for name in CONTROLS if name in columns})
     if chosen is not None:
         ring(figure, chosen, float(accuracy[chosen]))
     frame(figure, title, side=400)
-    figure.update_layout(hovermode="closest", width=760)
+    lines = "<br>".join(escaped(line) for line in wrap(title, TITLE))
+    figure.update_layout(title_text=lines, hovermode="closest", width=760)
     every = -(-len(sites) // 12)
     figure.update_xaxes(tickvals=places[::every], ticktext=list(sites)[::every], tickangle=-45)
     return figure.update_yaxes(title_text="accuracy on test documents", range=[0, 1.04])
+
+
+def add_controls(
+    figure: Figure, sites: Sequence[str], controls: Mapping[str, Float[np.ndarray, " site"]]
+) -> None:
+    """A line for each of `CONTROLS`, but for those that are NaN everywhere: they were not made."""
+    for name, values in controls.items():
+        if bool(np.isnan(values).all()):
+            continue
+        colour, dash, symbol = CONTROLS[name]
+        figure.add_scatter(
+            name=name,
+            x=list(range(len(sites))),
+            y=values,
+            customdata=list(sites),
+            mode="lines+markers",
+            line={"color": colour, "dash": dash, "width": 2},
+            marker={"size": 7, "symbol": symbol},
+            hovertemplate=f"%{{customdata}}: %{{y:.3f}}<extra>{name}</extra>",
+            selected=STILL,
+            unselected=STILL,
+        )
 
 
 def confusion(
@@ -155,7 +168,8 @@ def reliability(
     )
     frame(figure, title, side=400)
     figure.update_layout(showlegend=False, hovermode="closest")
-    figure.add_annotation(x=0.02, y=0.98, text=f"ECE {error:.3f}", showarrow=False, xanchor="left")
+    above = {"xref": "paper", "yref": "paper", "x": 1, "y": 1, "xanchor": "right"}
+    figure.add_annotation(text=f"ECE {error:.3f}", showarrow=False, yanchor="bottom", **above)
     figure.update_xaxes(title_text="confidence", range=[0, 1.07], gridcolor=GREY)
     return figure.update_yaxes(title_text="share right", range=[0, 1.09], gridcolor=GREY)
 

@@ -115,18 +115,42 @@ def test_a_changed_disc_is_told_with_its_numbers(folder: str, model: Model, fitt
     assert not told(at)
 
 
-def test_the_curve_shows_both_probes_and_chance(folder: str, fitted) -> None:
-    (curve,) = charts(opened("Othello", model=folder, probe="L0", reading="black/white"))
-    lines = {trace.get("name"): trace for trace in curve["data"]}
-    for name, sweep in fitted.items():
-        reports = list(sweep.reports.values())
-        expected = [report.evaluation.accuracy for report in reports]
-        np.testing.assert_allclose(numbers(lines[name]["y"]), expected, atol=1e-9)
-        chance = numbers(lines[f"{name}: commonest class"]["y"])
-        np.testing.assert_allclose(chance, [report.majority for report in reports], atol=1e-9)
-    ring = curve["data"][-1]
-    assert numbers(ring["x"]).tolist() == [0]
-    np.testing.assert_allclose(numbers(ring["y"]), numbers(lines["black/white"]["y"])[:1])
+def test_the_curves_show_all_squares_and_discs_beside_controls(folder: str, fitted) -> None:
+    drawn = charts(opened("Othello", model=folder, probe="L0", reading="black/white"))
+    assert len(drawn) == 2
+    for curve, which in zip(drawn, ("reports", "among"), strict=True):
+        lines = {trace.get("name"): trace for trace in curve["data"]}
+        shown = {}
+        for name, sweep in fitted.items():
+            reports = list(getattr(sweep, which).values())
+            for line, value in (
+                (name, lambda report: report.evaluation.accuracy),
+                (f"{name}: commonest class", lambda report: report.majority),
+            ):
+                expected = [value(report) for report in reports]
+                np.testing.assert_allclose(numbers(lines[line]["y"]), expected, atol=1e-9)
+            shown[name] = reports
+        for line, value in (
+            ("random weights", lambda report: report.random.accuracy),
+            ("embedding only", lambda report: report.embedding.accuracy),
+            ("control task", lambda report: report.control),
+            ("shuffled labels", lambda report: report.shuffled),
+        ):
+            expected = [value(report) for report in shown["black/white"]]
+            np.testing.assert_allclose(numbers(lines[line]["y"]), expected, atol=1e-9)
+        (ring,) = [trace for trace in curve["data"] if "name" not in trace]
+        assert numbers(ring["x"]).tolist() == [0]
+        np.testing.assert_allclose(numbers(ring["y"]), numbers(lines["black/white"]["y"])[:1])
+
+
+def test_a_model_by_hand_has_no_random_twin(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(model: Model) -> Model:
+        raise InputError("no twin")
+
+    monkeypatch.setattr("probes.othello.position.untrained", refuses)
+    sweep = board_probes(model, 20)["mine/theirs"]
+    assert sweep.random is None
+    assert all(one.random is None for one in sweep.among.values())
 
 
 def test_the_best_layer_is_shown_where_none_is_asked_for(folder: str, fitted) -> None:
@@ -165,6 +189,8 @@ def test_one_of_several_games_is_chosen(folder: str) -> None:
     address = {"model": folder, "game": "typed moves", "moves": record}
     header, _ = sent(opened("Othello", **address, number="2"))
     assert [header["names"][square] for square in header["moves"]] == ["c2", "b2"]
+    broken = {**address, "moves": record.replace("b3 d2", "b3 b3")}
+    assert sent(opened("Othello", **broken, number="2"))[0]["moves"] == header["moves"]
     at = opened("Othello", **address, number="3")
     assert "holds 2 games, so there is no game 3" in told(at)[0]
 
@@ -301,7 +327,9 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
 # --- exports -------------------------------------------------------------------------------------
 
 
-def test_the_tables_hold_what_is_shown(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tables_hold_what_is_shown(
+    folder: str, monkeypatch: pytest.MonkeyPatch, fitted
+) -> None:
     address = {"model": folder, **TYPED, "probe": "L1", "flip": "b3"}
     found = exported(monkeypatch, **address)
     header, arrays = sent(opened("Othello", **address))
@@ -313,8 +341,16 @@ def test_the_tables_hold_what_is_shown(folder: str, monkeypatch: pytest.MonkeyPa
     np.testing.assert_allclose(after, arrays["edit_probability"], atol=1e-7)
     assert {row["held"] for row in rows} == {"black", "white", "empty"}
     curves = list(csv.DictReader(io.StringIO(found.csv("accuracy"))))
-    assert len(curves) == 3 and 0 < float(curves[0]["mine/theirs accuracy"]) < 1
-    assert "b3 flipped" in found.title and found.html().count("plotly-graph-div") == 3
+    assert len(curves) == 2 * 2 * 3
+    (row,) = [
+        row
+        for row in curves
+        if (row["probes"], row["squares"], row["layer"]) == ("mine/theirs", "discs", "1")
+    ]
+    report = list(fitted["mine/theirs"].among.values())[1]
+    assert float(row["accuracy"]) == pytest.approx(report.evaluation.accuracy)
+    assert float(row["control task"]) == pytest.approx(report.control)
+    assert "b3 flipped" in found.title and found.html().count("plotly-graph-div") == 4
 
 
 def test_the_python_gives_the_same_numbers(

@@ -128,6 +128,17 @@ def test_a_site_a_text_and_a_class(board: dict[str, str]) -> None:
     assert shown_tokens(other) != tokens
 
 
+def test_a_long_text_is_cut_and_says_so(
+    board: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboards.probes_view.CAP", 2)
+    at = opened("Probes", **board, random="false", sites="1.resid_post", text="d2 c2 b3")
+    assert [token for token, _, _ in shown_tokens(at)] == ["d2", "c2"]
+    assert at.caption[-1].value.startswith("The first 2 of 3 tokens of your text")
+    whole = opened("Probes", **board, random="false", sites="1.resid_post", text="d2 c2")
+    assert whole.caption[-1].value.startswith("2 tokens of your text")
+
+
 def test_other_labels_in_one_session() -> None:
     """What was chosen for the labels before does not stand in the way of others."""
     address = {"model": "othello-6x6", "n": "60", "random": "false", "sites": "1.resid_post"}

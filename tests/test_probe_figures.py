@@ -37,6 +37,14 @@ def test_a_curve_has_its_controls_and_no_empty_ones() -> None:
         accuracy_and_controls(["a", "b", "c"], COLUMNS, title="t")
 
 
+def test_a_long_title_is_broken_into_lines() -> None:
+    title = f"<b> {'word ' * 30}"
+    shown = sent(accuracy_and_controls(["a", "b"], COLUMNS, title=title))["layout"]["title"]["text"]
+    lines = shown.split("<br>")
+    assert " ".join(lines) == title.strip().replace("<b>", "&lt;b&gt;")
+    assert len(lines) > 1 and max(map(len, lines)) <= 70
+
+
 def test_a_confusion_shows_shares_and_counts() -> None:
     counts = np.array([[3, 1], [0, 0]])
     found = confusion(counts, ["yes", SCRIPT], title="t")

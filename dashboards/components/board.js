@@ -15,6 +15,8 @@ class BoardView extends View {
 
   build() {
     const left = make("section", "play", this.root);
+    this.tip.root = left; // beside the board stands its legend
+    left.append(this.tip.box);
     const steps = make("div", "bar steps", left);
     const button = (text, name, action) => {
       const made = make("button", "", steps, text);
@@ -90,6 +92,8 @@ class BoardView extends View {
       this.play(false);
       this.step = header.move; // from then on the page follows the user's own steps
       this.cursor = null;
+      this.hovered = null;
+      this.tip.hide();
     }
     // An answer to an earlier click must not take a later one back.
     if (header.serial >= this.serial || game !== this.game) {
@@ -218,8 +222,8 @@ class BoardView extends View {
 
   hover(square, event) {
     this.hovered = square;
+    this.pointer = event && [event.clientX, event.clientY];
     if (square === null) this.tip.hide();
-    else this.tip.show(event.clientX, event.clientY, ...this.squareText(square));
     this.touch();
   }
 
@@ -358,7 +362,10 @@ class BoardView extends View {
       most = Math.max(most, this.before(square), this.after(square) ?? 0);
     }
     for (let square = 0; square < this.squares; square++) this.drawSquare(brush, square, most);
-    if (this.hovered !== null && this.hovered !== undefined) this.outline(brush, this.hovered, []);
+    if (this.hovered !== null && this.hovered !== undefined) {
+      this.outline(brush, this.hovered, []);
+      this.tip.show(...this.pointer, ...this.squareText(this.hovered)); // with every new number
+    }
     if (this.cursor !== null && this.cursor !== undefined) this.outline(brush, this.cursor, [5, 3]);
     this.writeWords();
   }

@@ -38,17 +38,21 @@ def page() -> None:
         view = numbers.othello_view(model, moves, sweeps, push)
     made = asked.made(choice)
     _board(view, asked, made)
-    st.plotly_chart(
-        accuracy(view),
-        key="curve",
-        on_select=_clicked,
-        selection_mode="points",
-        config=exports.camera(made, "accuracy"),
-    )
+    for column, (which, figure) in zip(st.columns(2), accuracy(view).items(), strict=True):
+        key = f"curve {which}"
+        column.plotly_chart(
+            figure,
+            key=key,
+            on_select=partial(_clicked, key),
+            selection_mode="points",
+            config=exports.camera(made, f"accuracy {which}"),
+        )
     st.caption(
         f"{state.literal(view.about)}. Ridge probes on {GAMES:,} random games: 70 % to fit, 10 % "
-        "to choose their strength, 20 % to test; 95 % bootstrap intervals over games. A click on a "
-        "point reads after that layer."
+        "to choose their strength, 20 % to test; 95 % bootstrap intervals over games. Controls "
+        f"are of the {view.push.reading} probes: the same model untrained, the token by itself, a "
+        "random label for each token type, labels in another order. A click on a point reads "
+        "after that layer."
     )
 
 
@@ -84,8 +88,8 @@ def _board(view: OthelloView, asked: GameAsked, made: exports.Made) -> None:
     exports.offer(othello_export(view, made, asked, moment, changed))
 
 
-def _clicked() -> None:
-    """A click on a point of the curve is the layer that is read."""
-    for point in st.session_state["curve"].selection.points:
+def _clicked(key: str) -> None:
+    """A click on a point of a curve is the layer that is read."""
+    for point in st.session_state[key].selection.points:
         if point.get("customdata"):
             st.session_state["probe"] = str(point["customdata"])

@@ -8,10 +8,11 @@ import streamlit as st
 
 from dashboards import exports, probes_box, state
 from dashboards.probes_export import curve, inside, probes_export
-from dashboards.probes_view import CAP, ProbesView, is_held, probes_view
+from dashboards.probes_view import ProbesView, is_held, probes_view
 from dashboards.progress import progress_bar
 
 PERMALINK = "The address of this page is its permalink"
+SAMPLE = "the first of the samples, perhaps one trained on"
 
 
 def page() -> None:
@@ -72,13 +73,16 @@ def _tokens(view: ProbesView, made: exports.Made, site: str) -> None:
     state.allowed("shown", shown)
     task = str(columns[1].selectbox("Task", tasks, key="task", bind="query-params"))
     show = str(columns[2].selectbox("Colour", shown, key="shown", bind="query-params"))
-    tokens = state.or_default(lambda: view.tokens(text), lambda: view.tokens(""))
+    mine = "your text" if text.strip() else SAMPLE
+    tokens, whole, mine = state.or_default(
+        lambda: (*view.tokens(text), mine), lambda: (*view.tokens(""), SAMPLE)
+    )
     with state.plain_errors():
         shares = view.shares(site, tokens)[:, tasks.index(task)]
     probes_box.token_box(tokens.labels, shares, classes, show)
-    mine = "your text" if text.strip() else "the first of the samples, perhaps one trained on"
+    cut = f"The first {len(tokens)} of {whole:,}" if len(tokens) < whole else str(whole)
     st.caption(
-        f"{len(tokens)} tokens (at most {CAP}) of {mine}, read by the {view.sweep.kind} probe at "
+        f"{cut} tokens of {mine}, read by the {view.sweep.kind} probe at "
         f"{site}; hover for all shares. {view.note}. {made.about}; {state.literal(view.about)}. "
         f"{PERMALINK}{' but for the file' if view.asked.labels.name == probes_box.FILE else ''}."
     )

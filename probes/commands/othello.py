@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # torch must not load for --help
     from workbench.models import Model
 
 _GAMES = 20_000  # whose drawing is timed
+_WANTED = 80_000  # of them a second, on 8x8
 _HELD_OUT = 500  # that a model is asked about
 
 
@@ -221,7 +222,8 @@ def _selftest(arguments: Namespace) -> int:
     else:
         rows = [[n, o.expected, o.found, "yes" if o.holds else "NO"] for n, o in outcomes.items()]
         output.table("Othello", ["claim", "expected", "found", "holds"], rows)
-        output.say(f"{speed:,.0f} random games a second on {table.board.size}x{table.board.size}")
+        size = f"{table.board.size}x{table.board.size}"
+        output.say(f"{speed:,.0f} random games a second on {size} (wanted: {_WANTED:,} on 8x8)")
         if table.model is not None:
             measures = [
                 [name, f"{value:,.4g}"] for name, value in found["model"].items() if name != "name"

@@ -23,7 +23,7 @@ from probes.sweep import Sweep, sweep
 from workbench.cache import Progress
 from workbench.errors import InputError
 from workbench.hooks import run
-from workbench.models import Model
+from workbench.models import Model, untrained
 from workbench.sites import Site
 
 READINGS = {"mine/theirs": OTHELLO_MINE, "black/white": OTHELLO_COLOUR}
@@ -65,10 +65,12 @@ def board_probes(
 ) -> dict[str, Sweep]:
     """Ridge probes of every square after every layer, by `READINGS`, with their controls.
 
-    Fitted on random games that no training draws from. Raises `InputError` for a model of no
-    board.
+    Fitted on random games that no training draws from, and judged also on discs alone, by their
+    colour. A model written by hand has no control with random weights. Raises `InputError` for a
+    model of no board.
     """
     corpus = held_out_corpus(model.vocabulary, games, seed)
+    random = _untrained(model)
     found: dict[str, Sweep] = {}
     for number, (reading, source) in enumerate(READINGS.items()):
 
@@ -77,8 +79,25 @@ def board_probes(
                 progress(done + number * total, len(READINGS) * total)
 
         labelled = source.label(corpus, model.vocabulary)
-        found[reading] = sweep(model, labelled, SITES, "ridge", seed=seed, batch=200, progress=told)
+        found[reading] = sweep(
+            model,
+            labelled,
+            SITES,
+            "ridge",
+            random=random,
+            among=labelled.classes[:EMPTY],
+            seed=seed,
+            batch=200,
+            progress=told,
+        )
     return found
+
+
+def _untrained(model: Model) -> Model | None:
+    try:
+        return untrained(model)
+    except InputError:
+        return None
 
 
 def play(model: Model, moves: Moves) -> Game:

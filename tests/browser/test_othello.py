@@ -51,6 +51,24 @@ def test_a_disc_is_flipped_and_taken_back(user: User, new_user: NewUser, folder:
     user.page.wait_for_url(lambda url: "flip" not in url and "erase" not in url)
 
 
+def test_the_tooltip_follows_a_change_and_leaves_the_legend_free(user: User, folder: str) -> None:
+    opened(user, folder)
+    tip = user.page.locator(".wb.board .tip")
+    user.click("board", *B3)
+    expect(tip).to_contain_text("(flipped)")
+    expect(tip).to_contain_text("→")  # the new numbers, though the mouse has not moved
+    row, column = 2, 5
+    box = user.part("board").evaluate("e => ({...e.dataset})")
+    x, y = (
+        float(box[side]) + (place + 0.8) * float(box[size])
+        for side, size, place in (("left", "cellWidth", column), ("top", "cellHeight", row))
+    )
+    user.part("board").hover(position={"x": x, "y": y})
+    expect(tip).to_contain_text("f3")
+    covered, key = tip.bounding_box(), user.page.locator(".wb.board .side").bounding_box()
+    assert covered and key and covered["x"] + covered["width"] <= key["x"]
+
+
 def test_the_game_is_stepped_through_and_plays_itself(user: User, folder: str) -> None:
     opened(user, folder)
     status = user.part("board-status")
