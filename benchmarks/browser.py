@@ -102,9 +102,9 @@ def wait_until_up(port: int, process: subprocess.Popen[bytes], seconds: float = 
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """As a terminal's Ctrl-C does: to the whole foreground group; killed if that is not enough."""
+    """Killed if asking is not enough. What a shell runs in the background would ignore SIGINT."""
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(20)  # it gives Streamlit ten seconds
     except subprocess.TimeoutExpired:
