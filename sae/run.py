@@ -72,6 +72,10 @@ def train_into(
         )
     every = named(recipes)
     _check(samples, recipes[0])
+    if not resume and (there := [name for name in every if (folder / name).exists()]):
+        raise InputError(
+            f"{folder} holds {', '.join(there)} already; give another folder, or move it away"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     lock = lock_folder(folder, shared=False, wait=False)
     if lock is None:
@@ -95,9 +99,11 @@ def _check(samples: Samples, recipe: Recipe) -> None:
 
 def _steps(run: Run, lock: Lock, resume: bool) -> Iterator[tuple[int, int, list[Row]]]:
     """The lock is held as long as anybody may ask for another step."""
+    recipe, since = run.recipe, time.perf_counter()
     if resume:
         run.read()
-    recipe, since = run.recipe, time.perf_counter()
+        if run.done == recipe.steps:  # stopped after its last step: what it was to leave may lack
+            _keep(run, since)
     log_each = max(1, recipe.steps // _LOGS)
     seen: list[dict[str, Step]] = []
     batches = run.samples.batches(recipe.batch, seed=run.seed, state=run.reader)
@@ -150,6 +156,8 @@ def _row(name: str, steps: list[Step]) -> Row:
 
 def _keep(run: Run, since: float) -> None:
     for name, training in run.trainings.items():
+        if (run.folder / name).exists():
+            continue
         rows = [asdict(row) for row in run.rows if row.name == name]
         card = {
             **run.about,

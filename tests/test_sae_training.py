@@ -24,11 +24,12 @@ from sae_lens import (
 from sae_lens.saes.sae import TrainStepInput
 from torch import Tensor
 
+from sae.dictionary import SAE
 from sae.folding import folded
 from sae.recipe import KINDS, Recipe
 from sae.run import train_into
 from sae.samples import Samples, samples
-from sae.saved import load_sae
+from sae.saved import load_sae, save_sae
 from sae.training import Training
 from tests.harvests import made_of, planted, text
 from workbench import load
@@ -228,6 +229,30 @@ def test_a_stopped_training_continues_bit_for_bit(
     assert kind == "gated" or max(dead) > 0, "the counters must matter where it was cut"
 
 
+def test_one_that_was_killed_before_it_was_saved_is_saved_on_resuming(
+    rows: tuple[Samples, Tensor], model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    found, _ = rows
+    both = [Recipe("topk", width, 3, steps=5, batch=256) for width in (32, 64)]
+    saved = []
+
+    def killed(sae: SAE, folder: Path) -> None:
+        if saved:
+            raise KeyboardInterrupt
+        saved.append(folder)
+        save_sae(sae, folder)
+
+    monkeypatch.setattr("sae.run.save_sae", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "cut", found, model, *both)
+    monkeypatch.undo()
+    trained(tmp_path / "cut", found, model, *both, resume=True)
+    trained(tmp_path / "whole", found, model, *both)
+    for name in ("width32", "width64"):
+        one, other = (load_sae(tmp_path / folder / name) for folder in ("cut", "whole"))
+        assert torch.equal(one.W_dec, other.W_dec)
+
+
 def test_several_read_each_row_once_and_are_what_they_are_alone(
     rows: tuple[Samples, Tensor], model: Model, tmp_path: Path
 ):
@@ -275,6 +300,9 @@ def test_what_cannot_be_trained_is_said(rows: tuple[Samples, Tensor], model: Mod
         trained(tmp_path / "b", found, model, Recipe("topk", 64, 3, steps=2, batch=64))
     with pytest.raises(InputError, match="of another training"):
         trained(tmp_path / "b", found, model, Recipe("topk", 64, 4, steps=2, batch=64), resume=True)
+    (tmp_path / "b" / "state.safetensors").unlink()
+    with pytest.raises(InputError, match="holds topk already"):
+        trained(tmp_path / "b", found, model, Recipe("topk", 64, 3, steps=2, batch=64))
 
 
 def test_activations_that_are_not_finite_are_refused(tmp_path: Path):

@@ -17,6 +17,7 @@ from workbench.hooks import run
 from workbench.models import load, untrained
 from workbench.models.native import CONFIG, WEIGHTS, Shape, network, save_native, sdpa
 from workbench.training import Recipe, Training, recipe_named, train_into
+from workbench.training.checkpoint import Unfinished, write_state
 from workbench.training.run import LADDER, MODEL, STATE
 
 BOARD = Sequences(Board(4))
@@ -55,6 +56,23 @@ def test_a_card_says_when_its_metrics_were_measured(tmp_path: Path):
     card = json.loads((tmp_path / LADDER / "64" / "card.json").read_text())
     assert (card["steps"], card["metrics after step"]) == (64, 64)
     assert json.loads((tmp_path / LADDER / "1" / "card.json").read_text())["metrics"] == {}
+
+
+def test_one_killed_at_its_last_checkpoint_still_leaves_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def killed(path: Path, recipe: Recipe, kept: Unfinished) -> None:
+        write_state(path, recipe, kept)
+        if kept.done == recipe.steps:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("workbench.training.run.write_state", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _done(tmp_path / "parts")
+    monkeypatch.undo()
+    _done(tmp_path / "whole")
+    whole, parts = _weights(tmp_path / "whole"), _weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 @pytest.mark.parametrize("stop", [1, 7, 11])

@@ -73,14 +73,14 @@ def _steps(
             row = _row(training, losses)
             rows.append(row)
         seconds = left.seconds + time.perf_counter() - started
-        if step.done % save_each == 0 or last:
-            tensors = training.state() | ({LOSSES: torch.stack(losses)} if losses else {})
-            kept = Unfinished(tensors, step.done, seconds, tuple(rows))
-            write_state(folder / STATE, recipe, kept)
         if step.done & (step.done - 1) == 0:
             _keep(folder / LADDER / str(step.done), training, rows, seconds)
         if last:
             _keep(folder / MODEL, training, rows, seconds)
+        if step.done % save_each == 0 or last:  # after what is kept: who resumes makes it again
+            tensors = training.state() | ({LOSSES: torch.stack(losses)} if losses else {})
+            kept = Unfinished(tensors, step.done, seconds, tuple(rows))
+            write_state(folder / STATE, recipe, kept)
         yield step, row
     lock.release()
 
