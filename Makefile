@@ -1,6 +1,8 @@
 # Everything runs in .venv, installed from constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+# raced with, but pinned to old versions of what we use: without what they depend on
+PEERS := eai-sparsify==1.3.3 natsort==8.4.0 schedulefree==1.4.1 dictionary-learning==0.1.0
 
 .PHONY: run test test-faults lint bench bench-pages help clean
 .DEFAULT_GOAL := help
@@ -46,4 +48,5 @@ clean: ## remove the virtual environment
 
 .venv/.bench: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(PEERS)
 	touch $@ .venv/.dev .venv/.run

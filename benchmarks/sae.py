@@ -1,55 +1,38 @@
-"""One step of a dictionary's training beside SAELens' trainer, on the same rows and weights.
+"""One step of a dictionary's training beside others' trainers, on the same rows and weights.
 
 A unit is the time of one product with the encoder, below which no dense encoder can go.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from sae_lens import (
-    BatchTopKTrainingSAE,
-    BatchTopKTrainingSAEConfig,
-    GatedTrainingSAE,
-    GatedTrainingSAEConfig,
-    JumpReLUTrainingSAE,
-    JumpReLUTrainingSAEConfig,
-    MatryoshkaBatchTopKTrainingSAE,
-    MatryoshkaBatchTopKTrainingSAEConfig,
-    StandardTrainingSAE,
-    StandardTrainingSAEConfig,
-    TopKTrainingSAE,
-    TopKTrainingSAEConfig,
-)
 from sae_lens.config import SAETrainerConfig
 from sae_lens.training.sae_trainer import SAETrainer
 from torch import Tensor
 
+from benchmarks import sae_peers, sae_runs
 from benchmarks.bench import Bench
 from benchmarks.ratios import Row, check_equal, ratio
+from benchmarks.sae_peers import PEERS, PENALTY, RATE, ROWS, K
 from sae.recipe import Recipe
 from sae.training import Training
 
-OURS, PEER, UNIT = "workbench", "SAELens", "one product"
-ROWS, K, PENALTY, RATE = 2048, 32, 0.5, 1e-3
-PEERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "topk": (TopKTrainingSAE, TopKTrainingSAEConfig, {"k": K}),
-    "batchtopk": (BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig, {"k": K}),
-    "matryoshka": (MatryoshkaBatchTopKTrainingSAE, MatryoshkaBatchTopKTrainingSAEConfig, {"k": K}),
-    "standard": (StandardTrainingSAE, StandardTrainingSAEConfig, {"l1_coefficient": PENALTY}),
-    "jumprelu": (JumpReLUTrainingSAE, JumpReLUTrainingSAEConfig, {"l0_coefficient": PENALTY}),
-    "gated": (GatedTrainingSAE, GatedTrainingSAEConfig, {"l1_coefficient": PENALTY}),
-}
+OURS, HALF, PEER, UNIT = "workbench", "workbench, bfloat16", "SAELens", "one product"
 TARGETS = {"topk": ">= 4", "batchtopk": ">= 5"}
+PEER_TARGETS = {sae_peers.SPARSIFY: ">= 1.8", sae_peers.LEARNING: ""}
 
 
 def rows(bench: Bench) -> list[Row]:
-    """Every kind at 256 -> 4096; TopK and BatchTopK at 768 -> 12288."""
+    """Every kind at 256 -> 4096; TopK and BatchTopK at 768 -> 12288; whole trainings."""
     if bench.quick:
-        return _kind(bench, "topk", 64, 512)
+        return [*_kind(bench, "topk", 64, 512), *sae_runs.rows(bench)]
     found = [row for kind in PEERS for row in _kind(bench, kind, 256, 4096)]
-    return found + [row for kind in TARGETS for row in _kind(bench, kind, 768, 12288)]
+    found += [row for kind in TARGETS for row in _kind(bench, kind, 768, 12288)]
+    return found + sae_runs.rows(bench)
 
 
 def _kind(bench: Bench, kind: str, width: int, latents: int) -> list[Row]:
@@ -58,23 +41,48 @@ def _kind(bench: Bench, kind: str, width: int, latents: int) -> list[Row]:
     )
     batches = _Batches(width)
     ours = Training(recipe, torch.zeros(width), torch.device("cpu"))
+    half = Training(replace(recipe, bfloat16=True), torch.zeros(width), torch.device("cpu"))
     peer = _peer(recipe, ours, width)
     case = f"{kind} SAE {width} -> {latents}, {ROWS} rows"
+    there = sae_peers.installed() if kind == "topk" else {}
+    others = {name: sae_peers.STEPS[name](ours.weights, K, RATE) for name in there}
     rows = batches()
     with torch.no_grad():
         first = {OURS: [torch.tensor(ours.slopes(rows).loss)]}
     first[PEER] = [peer._train_step(peer.sae, rows).loss.detach()]
+    first |= {name: [torch.tensor(step(rows))] for name, step in others.items()}
     check_equal(case, first, PEER, 1e-4)  # before any step
     encoder = ours.weights["W_enc"]
     contestants: dict[str, Callable[[], object]] = {
         OURS: lambda: _step(ours, batches()),
         PEER: lambda: peer._train_step(peer.sae, batches()),
         UNIT: lambda: rows @ encoder.T,
+        **({HALF: lambda: _step(half, batches())} if kind == "topk" else {}),
+        **{there[name]: partial(_their_step, step, batches) for name, step in others.items()},
     }
     seconds = bench.race(contestants, rounds=min(bench.rounds, 7))
     target = TARGETS.get(kind, ">= 1")
     units = "<= 2" if kind == "topk" else ""
-    return [ratio(case, seconds, PEER, OURS, target), ratio(case, seconds, OURS, UNIT, units)]
+    found = [ratio(case, seconds, PEER, OURS, target), ratio(case, seconds, OURS, UNIT, units)]
+    if kind == "topk":
+        found += [
+            ratio(case, seconds, there[name], us, PEER_TARGETS[name])
+            if name in there
+            else _absent(case, name, us)
+            for name in sae_peers.STEPS
+            for us in (OURS, HALF)
+        ]
+    return found
+
+
+def _their_step(step: sae_peers.Step, batches: "_Batches") -> None:
+    step(batches())
+
+
+def _absent(case: str, name: str, us: str) -> Row:
+    none = float("nan")
+    told = f"not installed: {sae_peers.INSTALL[name]}"
+    return Row(case, f"{name} / {us}", none, none, none, none, told)
 
 
 class _Batches:

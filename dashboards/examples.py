@@ -257,6 +257,18 @@ EXAMPLES = (
         },
         {"head": "L1H2"},
     ),
+    Example(
+        "SAE",
+        "What is active at “sea”?",
+        "The latents of a dictionary of layer 12 that are active in a sentence, with a rule for "
+        "each and its score on held-out text. Ablate one, or add to it.",
+        {
+            "model": REAL,
+            "by": "a prompt",
+            "prompt": "The committee met two years ago, and the president said that the sea",
+        },
+        {"token": "14"},
+    ),
 )
 
 

@@ -14,6 +14,8 @@ PLUGIN = Plugin(
         "Circuit": "dashboards.views.circuit:page",
         "Steering": "dashboards.views.steering:page",
         "Probes": "dashboards.views.probes:page",
+        "SAE": "dashboards.views.sae:page",
+        "Training": "dashboards.views.training:page",
         "Othello": "dashboards.views.othello:page",
     },
 )

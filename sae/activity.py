@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae.dictionary import SAE
-from sae.samples import Samples, read_rows
+from sae.joined import read_rows
+from sae.samples import Samples
 from workbench.cache import Progress
 from workbench.carded import expect_fields, read_carded, write_carded
 

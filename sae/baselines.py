@@ -7,10 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sae import kernels
+from sae.dictionary import SAE
 from sae.evaluation import Reconstruct
 from sae.recipe import Recipe
+from sae.slopes import Rows
 from sae.training import started
+from workbench.sites import Site
 
 _ROWS = 512  # whose small systems are solved at a time
 
@@ -46,15 +48,37 @@ def components(batches: Iterable[Float[Tensor, "_ d"]]) -> Components:
     return Components(mean.float(), vectors.T[order].float().contiguous())
 
 
-def untrained(recipe: Recipe, mean: Float[Tensor, " d"]) -> Reconstruct:
+def linear(batches: Iterable[Rows]) -> Reconstruct:
+    """The linear map, with a bias, that makes the wanted rows best: what a skip alone could do."""
+    n, x_sum, y_sum = 0, torch.zeros(()), torch.zeros(())
+    xx, xy = torch.zeros(()), torch.zeros(())
+    for rows in batches:
+        x, y = rows.x.double(), rows.wanted.double()
+        n, x_sum, y_sum = n + len(rows), x_sum + x.sum(0), y_sum + y.sum(0)
+        xx, xy = xx + x.T @ x, xy + x.T @ y
+    x_mean, y_mean = x_sum / n, y_sum / n
+    within = xx / n - torch.outer(x_mean, x_mean)
+    across = xy / n - torch.outer(x_mean, y_mean)
+    weight = torch.linalg.lstsq(within, across, driver="gelsd").solution
+    bias = (y_mean - x_mean @ weight).float()
+    return lambda rows: torch.addmm(bias, rows, weight.float())
+
+
+def untrained(recipe: Recipe, site: Site, mean: Float[Tensor, " d"]) -> SAE:
     """The dictionary before its first step: random rows, the encoder their transpose."""
     weights = started(recipe, mean)
-
-    def made(x: Tensor) -> Tensor:
-        codes = kernels.top_k((x - mean) @ weights["W_enc"].T, recipe.k)
-        return kernels.decode(codes, weights["W_dec"]) + mean
-
-    return made
+    b_dec = weights["b_dec"]
+    return SAE(
+        site=site,
+        kind="topk",
+        W_enc=weights["W_enc"],
+        b_enc=weights["b_enc"],
+        W_dec=weights["W_dec"],
+        b_dec=b_dec,
+        b_in=b_dec,
+        k=recipe.k,
+        threshold=None,
+    )
 
 
 def random_dictionary(recipe: Recipe, mean: Float[Tensor, " d"]) -> Reconstruct:

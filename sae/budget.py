@@ -36,15 +36,21 @@ class Budget:
             )
 
 
-def budget(recipes: Sequence[Recipe], width: int, corpus: Corpus) -> Budget:
-    """Measured on one batch of noise for each recipe, on the CPU."""
+def budget(
+    recipes: Sequence[Recipe], d_in: int, d_out: int, corpus: Corpus, forward: float = 0.0
+) -> Budget:
+    """Measured on one batch of noise for each recipe, on the CPU.
+
+    `forward` is the seconds that the model takes for a token, where activations are not stored.
+    """
     first = recipes[0]
-    weights = sum(8 * width * recipe.width for recipe in recipes)
+    weights = sum(4 * (d_in + d_out) * recipe.width for recipe in recipes)
     largest = max(recipe.width for recipe in recipes)
     free = free_host()
     memory = _COPIES * weights + 4 * 4 * first.batch * largest
     fits = free is None or memory <= free
-    step = sum(_step(recipe, width) for recipe in recipes) if fits else float("nan")
+    step = sum(_step(recipe, d_in, d_out) for recipe in recipes) if fits else float("nan")
+    step += forward * first.batch
     return Budget(
         memory=memory,
         free=memory if free is None else free,
@@ -55,10 +61,11 @@ def budget(recipes: Sequence[Recipe], width: int, corpus: Corpus) -> Budget:
     )
 
 
-def _step(recipe: Recipe, width: int) -> float:
-    rows = torch.randn(recipe.batch, width)
-    training = Training(recipe, torch.zeros(width), torch.device("cpu"))
-    training.step(training.slopes(rows), len(rows))
+def _step(recipe: Recipe, d_in: int, d_out: int) -> float:
+    """Of a transcoder, which costs what an autoencoder does."""
+    x, y = torch.randn(recipe.batch, d_in), torch.randn(recipe.batch, d_out)
+    training = Training(recipe, torch.zeros(d_out), torch.device("cpu"), d_in)
+    training.step(training.slopes(x, y), len(x))
     since = time.perf_counter()
-    training.step(training.slopes(rows), len(rows))
+    training.step(training.slopes(x, y), len(x))
     return time.perf_counter() - since

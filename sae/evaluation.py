@@ -8,8 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae.dictionary import SAE
+from sae.slopes import Rows
 
-Reconstruct = Callable[[Float[Tensor, "row d"]], Float[Tensor, "row d"]]
+Reconstruct = Callable[[Float[Tensor, "row d_in"]], Float[Tensor, "row d"]]
+"""What was read -> what stands in for what the model has where a dictionary writes."""
 DENSE = 0.1  # of rows: a latent that is active in more is called dense
 
 
@@ -59,18 +61,16 @@ class Use:
         return float((self.density > DENSE).float().mean())
 
 
-def fit(
-    batches: Iterable[Float[Tensor, "_ d"]], mean: Float[Tensor, " d"], made: Reconstruct
-) -> Fit:
-    """How well `made` reconstructs rows whose mean is `mean`."""
+def fit(batches: Iterable[Rows], mean: Float[Tensor, " d"], made: Reconstruct) -> Fit:
+    """How well `made` gives the rows that are wanted, whose mean is `mean`."""
     n, error, spread, cosine, along, length = 0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for x in batches:
-        out = made(x)
-        there, here = (x - mean).double(), (out - mean).double()
-        n += len(x)
+    for rows in batches:
+        out, wanted = made(rows.x), rows.wanted
+        there, here = (wanted - mean).double(), (out - mean).double()
+        n += len(rows)
         error += float((here - there).square().sum())
         spread += float(there.square().sum())
-        cosine += float(torch.cosine_similarity(x.double(), out.double(), dim=1).sum())
+        cosine += float(torch.cosine_similarity(wanted.double(), out.double(), dim=1).sum())
         along += float((here * there).sum())
         length += float(here.square().sum())
     return Fit(n, error / spread, cosine / n, along / length if length else float("nan"))

@@ -1,172 +1,139 @@
-"""Rules that say when a latent is active, found by counting, and scored on text held out.
+"""Explanations by a language model of the user's, and what they are worth on held-out text.
 
-No model is asked. A rule is a list of tokens, of pairs of tokens one after the other, or of the
-token before; what it has to tell apart are strong activations, those above 0.3 of the latent's
-largest: a rule for any activation, however faint, fits random directions as well.
+Nothing here asks a network: the two roles are plain functions of texts, handed in. The score is
+the detection score of Paulo et al. 2024 (arXiv:2410.13928): given the explanation alone, in which
+texts is the latent active?
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
-from sae.activity import Activity, each
-from workbench.cache import Progress
-from workbench.cache.files import write_whole
-from workbench.corpus import PUT_IN, Corpus
+from sae.activity import Activity
+from sae.features import Example, example
+from sae.rules import STRONG
+from workbench.corpus import Corpus
 from workbench.errors import InputError
 
-FORMAT = 1
-STRONG = 0.3  # of the largest activation
-_SMALLEST = 5  # strong activations, for a rule to be looked for
-_LONGEST = 50  # tokens or pairs in a rule
-SORTS = ("token", "previous", "pair")
-Words = Int[np.ndarray, " place"]
+Explainer = Callable[[Sequence[str]], str]
+"""Texts in which a latent is strongly active, those tokens in «», to what they have in common."""
+Detector = Callable[[str, Sequence[str]], Sequence[bool]]
+"""An explanation and texts, to whether the latent is active in each."""
 
 
 @dataclass(frozen=True)
-class Rule:
-    """When a latent is said to be active: at `words` of a `sort`, the surest first.
+class Contexts:
+    """Texts about one latent: to explain it by, and held-out ones where it is strong or silent."""
 
-    A word of the sort "pair" is (previous token, token). `f1` is on held-out text, against strong
-    activations, `precision` and `recall` are its parts; `trained` is the F1 where it was found.
-    """
+    shown: tuple[str, ...]
+    strong: tuple[str, ...]
+    silent: tuple[str, ...]
 
-    sort: str
-    words: tuple[tuple[int, ...], ...]
-    trained: float
-    f1: float
-    precision: float
-    recall: float
+
+@dataclass(frozen=True)
+class Detection:
+    """An explanation, and in which of the held-out texts it was said to hold."""
+
+    explanation: str
+    hits: int
     n_strong: int
+    false_alarms: int
+    n_silent: int
+
+    @property
+    def f1(self) -> float:
+        """Of finding the strong ones."""
+        return 2 * self.hits / (self.hits + self.false_alarms + self.n_strong)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean of what is right among the strong and among the silent; chance is 0.5."""
+        return (self.hits / self.n_strong + 1 - self.false_alarms / self.n_silent) / 2
 
 
-@dataclass(frozen=True, eq=False)
-class Text:
-    """A corpus as words of each sort at each place, and what may be counted on which side."""
-
-    words: Mapping[str, Words]
-    names: Mapping[str, Int[np.ndarray, "word part"]]
-    train: Bool[np.ndarray, " place"]
-    held_out: Bool[np.ndarray, " place"]
-
-
-def text_of(
+def contexts(
+    found: Activity,
     corpus: Corpus,
     train: Bool[np.ndarray, "context pos"],
     held_out: Bool[np.ndarray, "context pos"],
-) -> Text:
-    """What rules are made of. Both parts lack BOS and padding."""
-    if train.shape != corpus.ids.shape or held_out.shape != corpus.ids.shape:
+    latent: int,
+    string: Callable[[int], str],
+    *,
+    n: int = 20,
+    seed: int = 0,
+) -> Contexts:
+    """`n` texts of each sort at most, drawn by `seed`, one of a context; `string` names a token.
+
+    `train` and `held_out` are those of `sae.samples.Samples`. Strong is above 0.3 of the largest
+    activation; silent texts are held-out ones in which the latent is nowhere active. Raises
+    `InputError` for another corpus, and for a latent that is not strong in both parts.
+    """
+    if found.corpus != corpus.digest:
+        raise InputError("this activity is of another corpus; make it again")
+    places, values = found.of(latent)
+    limit = STRONG * float(values.max()) if len(values) else 0.0
+    strong = places[values > limit]
+    draw = np.random.default_rng(seed)
+    sides = []
+    for part in (train.ravel(), held_out.ravel()):
+        mine = draw.permutation(strong[torch.from_numpy(part[strong.numpy()])].numpy())
+        sides.append(_apart(corpus, places, values, mine, n))
+    if not all(sides):
         raise InputError(
-            f"the parts are {train.shape}; give them in the corpus' {corpus.ids.shape}"
+            f"latent {latent} is not strongly active both in training and in held-out text; "
+            "explain another"
         )
-    ids = np.asarray(corpus.ids, dtype=np.int64)
-    before = np.roll(ids, 1, axis=1)
-    before[:, 0] = PUT_IN
-    words, names = {}, {}
-    size = int(ids.max()) + 2
-    for sort, coded in (
-        ("token", ids),
-        ("previous", before),
-        ("pair", (before + 1) * size + ids),
-    ):
-        known, numbers = np.unique(coded, return_inverse=True)
-        words[sort] = numbers.reshape(-1)
-        parts = (known // size - 1, known % size) if sort == "pair" else (known,)
-        names[sort] = np.stack(parts, axis=1)
-    return Text(words, names, train.ravel(), held_out.ravel())
+    elsewhere = draw.permutation(np.flatnonzero(held_out.ravel()))
+    silent = _apart(corpus, places, values, elsewhere, n, silent=True)
+    return Contexts(
+        tuple(_told(one, string, limit) for one in sides[0]),
+        tuple(_told(one, string) for one in sides[1]),
+        tuple(_told(one, string) for one in silent),
+    )
 
 
-def explain(found: Activity, text: Text, progress: Progress | None = None) -> list[Rule | None]:
-    """The best rule of each latent; None where it is hardly ever strongly active."""
-    totals = {
-        sort: np.bincount(words[text.train], minlength=len(text.names[sort]))
-        for sort, words in text.words.items()
-    }
-    held = {
-        sort: np.bincount(words[text.held_out], minlength=len(text.names[sort]))
-        for sort, words in text.words.items()
-    }
-    rules: list[Rule | None] = []
-    n = len(found.offsets) - 1
-    for latent, places, values in each(found):
-        rules.append(_best(places.numpy(), values.numpy(), text, totals, held))
-        if progress is not None and (latent % 64 == 63 or latent == n - 1):
-            progress(latent + 1, n)
-    return rules
+def detected(about: Contexts, explain: Explainer, detect: Detector, seed: int = 0) -> Detection:
+    """Ask for an explanation, then which texts it fits, in an order that says nothing.
+
+    Raises `InputError` unless there is an answer for each text.
+    """
+    explanation = explain(about.shown)
+    texts = [*about.strong, *about.silent]
+    order = np.random.default_rng(seed).permutation(len(texts))
+    answers = list(detect(explanation, [texts[i] for i in order]))
+    if len(answers) != len(texts):
+        raise InputError(f"the detector gave {len(answers)} answers on {len(texts)} texts")
+    said = np.empty(len(texts), dtype=bool)
+    said[order] = answers
+    n = len(about.strong)
+    return Detection(explanation, int(said[:n].sum()), n, int(said[n:].sum()), len(about.silent))
 
 
-def _best(
-    places: Int[np.ndarray, " active"],
-    values: Float[np.ndarray, " active"],
-    text: Text,
-    totals: Mapping[str, Int[np.ndarray, " word"]],
-    held: Mapping[str, Int[np.ndarray, " word"]],
-) -> Rule | None:
-    if not len(values):
-        return None
-    strong = places[values > STRONG * values.max()]
-    training, tested = strong[text.train[strong]], strong[text.held_out[strong]]
-    if len(training) < _SMALLEST:
-        return None
-    best, sort_of, words_of = -1.0, SORTS[0], np.empty(0, dtype=np.int64)
-    for sort in SORTS:
-        f1, words = _chosen(text.words[sort][training], totals[sort])
-        if f1 > best + 0.02:  # a longer rule has to earn it
-            best, sort_of, words_of = f1, sort, words
-    hits = int(np.isin(text.words[sort_of][tested], words_of).sum())
-    said = int(held[sort_of][words_of].sum())
-    precision = hits / said if said else 0.0
-    recall = hits / len(tested) if len(tested) else float("nan")
-    f1 = 2 * hits / (said + len(tested)) if said + len(tested) else float("nan")
-    names = tuple(tuple(int(one) for one in text.names[sort_of][word]) for word in words_of)
-    return Rule(sort_of, names, best, f1, precision, recall, len(strong))
+def _apart(
+    corpus: Corpus,
+    places: Int[Tensor, " active"],
+    values: Float[Tensor, " active"],
+    order: Int[np.ndarray, " chosen"],
+    n: int,
+    *,
+    silent: bool = False,
+) -> list[Example]:
+    """The first `n`, one of a context; `silent`: only where the latent says nothing around."""
+    found: dict[int, Example] = {}
+    for place in order.tolist():
+        if len(found) == n:
+            break
+        one = example(corpus, places, values, place)
+        if not (silent and bool(one.values.any())):
+            found.setdefault(one.context, one)
+    return list(found.values())
 
 
-def _chosen(
-    strong: Int[np.ndarray, " n"], totals: Int[np.ndarray, " word"]
-) -> tuple[float, Int[np.ndarray, " chosen"]]:
-    """The words with the best F1 together: those with the largest share of strong places."""
-    words, hits = np.unique(strong, return_counts=True)
-    order = np.argsort(-(hits / totals[words]), kind="stable")[:_LONGEST]
-    caught, said = hits[order].cumsum(), totals[words[order]].cumsum()
-    scores = 2 * caught / (said + len(strong))
-    last = int(scores.argmax())
-    return float(scores[last]), words[order[: last + 1]]
-
-
-def save_rules(rules: list[Rule | None], path: Path) -> None:
-    """Write them as JSON, whole or not at all. Raises `InputError` where the disk refuses."""
-    told = [rule and asdict(rule) for rule in rules]
-    try:
-        write_whole(path, json.dumps({"format": FORMAT, "rules": told}).encode())
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def load_rules(path: Path) -> list[Rule | None]:
-    """Raises `InputError` for a file that is not one of `save_rules`."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["format"] != FORMAT:
-            raise ValueError(f"format {found['format']}")
-        return [
-            rule and Rule(**{**rule, "words": _tuples(rule["words"])}) for rule in found["rules"]
-        ]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{path} holds no rules ({error}); make them again") from error
-
-
-def _tuples(words: list[list[int]]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(word) for word in words)
-
-
-def median_f1(rules: list[Rule | None]) -> float:
-    """Over latents that have a rule and were strongly active on held-out text."""
-    scores = torch.tensor([rule.f1 for rule in rules if rule is not None and rule.f1 == rule.f1])
-    return float(scores.median()) if len(scores) else float("nan")
+def _told(one: Example, string: Callable[[int], str], limit: float = torch.inf) -> str:
+    """The text, tokens above `limit` in marks."""
+    pairs = zip(one.ids.tolist(), one.values.tolist(), strict=True)
+    return "".join(f"«{string(t)}»" if v > limit else string(t) for t, v in pairs)

@@ -1,21 +1,27 @@
 """One latent as a page shows it: where it is active, how much, and what it writes."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from sae.activity import Activity
 from sae.dictionary import SAE
+from sae.rules import Rule
 from workbench.corpus import PUT_IN, Corpus
 from workbench.errors import InputError
-from workbench.metrics import top_tokens
 from workbench.models import Model
 
-_BINS, _BANDS = 40, 5
-_BEFORE, _AFTER = 20, 10  # tokens shown around an example
+BINS, BANDS = 20, 5
+_POSITIONS = 32  # bins at most
+_TOP, _A_BAND = 6, 2  # examples
+_BEFORE, _AFTER = 16, 10  # tokens shown around an example
+_TOKENS, _LOGITS, _NEIGHBOURS = 12, 10, 10
+_TOGETHER = 64  # latents whose logits are computed at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +35,14 @@ class Example:
     values: Float[Tensor, " token"]
 
     @property
+    def at(self) -> int:
+        """The token in question, counted from the stretch's first."""
+        return self.pos - self.first
+
+    @property
     def value(self) -> float:
         """At the token in question."""
-        return float(self.values[self.pos - self.first])
+        return float(self.values[self.at])
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +50,12 @@ class Feature:
     """What there is to see of a latent.
 
     `bands` are examples from equal parts of the range of its activations, the strongest first.
-    `edges` and `histogram` are of its activations above 0. `tokens` are those at which it is most
-    active, by mean activation over all their occurrences among the first 20 by sum. `promoted` and
-    `suppressed` are logits of its decoder row through the final norm and the unembedding.
+    `edges` and `histogram` are of its activations above 0; `positions` says how many of them lie
+    in equal parts of a context, which begin at `starts`. `tokens` are those at which it is most
+    active, by mean activation over all their occurrences among the first by sum: token, how often
+    active there, mean. `promoted` and `suppressed` are logits of its decoder row through the final
+    norm and the unembedding (of a crosscoder's last site); `neighbours` have the most similar
+    decoder rows (cosine).
     """
 
     latent: int
@@ -52,10 +66,12 @@ class Feature:
     edges: Float[Tensor, " bins_and_one"]
     histogram: Int[Tensor, " bins"]
     tokens: tuple[tuple[int, int, float], ...]
-    positions: Int[Tensor, " pos"]
+    positions: Int[Tensor, " parts"]
+    starts: Int[Tensor, " parts"]
     promoted: tuple[tuple[int, float], ...]
     suppressed: tuple[tuple[int, float], ...]
     neighbours: tuple[tuple[int, float], ...]
+    rule: Rule | None
 
 
 def feature(
@@ -64,100 +80,194 @@ def feature(
     corpus: Corpus,
     model: Model,
     latent: int,
-    *,
-    n: int = 10,
-    seed: int = 0,
+    rules: Sequence[Rule | None] | None = None,
 ) -> Feature:
-    """Everything about `latent`; `n` examples, each from another context.
+    """Everything about `latent`. Raises `InputError` as `features`."""
+    return next(features(sae, found, corpus, model, rules, latents=[latent]))
+
+
+def features(
+    sae: SAE,
+    found: Activity,
+    corpus: Corpus,
+    model: Model,
+    rules: Sequence[Rule | None] | None = None,
+    *,
+    latents: Sequence[int] | None = None,
+) -> Iterator[Feature]:
+    """Everything about each of `latents`, all where none are given.
 
     Raises `InputError` for a latent or a corpus that `found` is not of.
     """
-    direction = sae.direction(latent).unit
     if found.corpus != corpus.digest or len(found.counts) != sae.n_latents:
         raise InputError("this activity is of another corpus or SAE; make it again")
-    places, values = found.of(latent)
-    order = values.argsort(descending=True, stable=True)
-    largest = float(values.max()) if len(values) else 0.0
-    logits = model.unembed(direction[None, None].to(model.device, model.dtype))[0, 0].float()
-    similar = sae.W_dec @ direction
-    similar[latent] = -torch.inf
-    near = similar.topk(min(n, sae.n_latents - 1))
-    return Feature(
-        latent=latent,
-        density=len(values) / found.n_rows,
-        largest=largest,
-        top=_apart(found, corpus, latent, places[order], n),
-        bands=_bands(found, corpus, latent, largest, n, seed),
-        edges=torch.linspace(0, largest, _BINS + 1),
-        histogram=torch.histc(values, _BINS, 0, largest).long()
-        if largest
-        else torch.zeros(_BINS).long(),
-        tokens=_tokens(corpus, places, values),
-        positions=torch.bincount(places % found.n_ctx, minlength=found.n_ctx),
-        promoted=_pairs(logits, n),
-        suppressed=tuple((token, -value) for token, value in _pairs(-logits, n)),
-        neighbours=tuple(zip(near.indices.tolist(), near.values.tolist(), strict=True)),
+    wanted = list(range(sae.n_latents) if latents is None else latents)
+    for latent in wanted:
+        check_latent(latent, sae.n_latents)
+    occurs, rows = _occurrences(corpus), normalize(sae.W_dec, dim=1)
+    for first in range(0, len(wanted), _TOGETHER):
+        block = wanted[first : first + _TOGETHER]
+        logits = _logits(sae, model, block)
+        similar = rows[block] @ rows.T
+        similar[torch.arange(len(block)), block] = -torch.inf
+        best, worst = _pairs(logits, _LOGITS), _pairs(-logits, _LOGITS)
+        near = _pairs(similar, min(_NEIGHBOURS, sae.n_latents - 1))
+        for row, latent in enumerate(block):
+            places, values = found.of(latent)
+            largest = float(values.max()) if len(values) else 0.0
+            counts, starts = _positions(places, found.n_ctx)
+            yield Feature(
+                latent=latent,
+                density=len(values) / found.n_rows,
+                largest=largest,
+                top=_strongest(found, corpus, places, values),
+                bands=_bands(found, corpus, places, values, largest),
+                edges=edges(largest),
+                histogram=_histogram(values, largest),
+                tokens=_tokens(corpus, occurs, places, values),
+                positions=counts,
+                starts=starts,
+                promoted=best[row],
+                suppressed=tuple((token, -value) for token, value in worst[row]),
+                neighbours=near[row],
+                rule=None if rules is None else rules[latent],
+            )
+
+
+def check_latent(latent: int, n_latents: int) -> None:
+    """Raise `InputError` for a number that no latent has."""
+    if not 0 <= latent < n_latents:
+        raise InputError(f"there is no latent {latent}; this dictionary has 0 to {n_latents - 1}")
+
+
+def edges(largest: float) -> Float[Tensor, " bins_and_one"]:
+    """Of the histogram of a latent."""
+    return torch.linspace(0, largest, BINS + 1)
+
+
+def starts(n_ctx: int) -> Int[Tensor, " parts"]:
+    """The first position of each of the parts in which positions are counted."""
+    parts = min(_POSITIONS, n_ctx)
+    return (torch.arange(parts) * n_ctx + parts - 1) // parts
+
+
+def _logits(sae: SAE, model: Model, block: list[int]) -> Float[Tensor, "latent d_vocab"]:
+    """Through the final norm and the unembedding; of none, where it writes no residual stream."""
+    last = sae.writes[-1]
+    if not last.kind.axes.endswith("d_model"):
+        return torch.empty(len(block), 0)
+    rows = sae.W_dec[block].unflatten(1, (len(sae.writes), -1))[:, -1]
+    unit = normalize(rows, dim=1).to(model.device, model.dtype)
+    return model.unembed(unit[None])[0].float().cpu()
+
+
+def _pairs(
+    scores: Float[Tensor, "latent among"], n: int
+) -> tuple[tuple[tuple[int, float], ...], ...]:
+    best = scores.topk(min(n, scores.shape[1]))
+    return tuple(
+        tuple(zip(*pair, strict=True))
+        for pair in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )
 
 
-def _pairs(logits: Float[Tensor, " vocab"], n: int) -> tuple[tuple[int, float], ...]:
-    best = top_tokens(logits, n)
-    return tuple(zip(best.ids.tolist(), best.logits.tolist(), strict=True))
+def _histogram(values: Float[Tensor, " active"], largest: float) -> Int[Tensor, " bins"]:
+    if not largest:
+        return torch.zeros(BINS, dtype=torch.long)
+    return torch.histc(values, BINS, 0, largest).long()
 
 
-def _apart(
-    found: Activity, corpus: Corpus, latent: int, places: Int[Tensor, " place"], n: int
+def _positions(
+    places: Int[Tensor, " active"], n_ctx: int
+) -> tuple[Int[Tensor, " parts"], Int[Tensor, " parts"]]:
+    begin = starts(n_ctx)
+    part = torch.searchsorted(begin, places % n_ctx, right=True) - 1
+    return torch.bincount(part, minlength=len(begin)), begin
+
+
+def _strongest(
+    found: Activity,
+    corpus: Corpus,
+    places: Int[Tensor, " active"],
+    values: Float[Tensor, " active"],
 ) -> tuple[Example, ...]:
-    """The first `n` places, but of each context only the first."""
-    contexts: dict[int, int] = {}
-    for place in places.tolist():
-        contexts.setdefault(place // found.n_ctx, place)
-        if len(contexts) == n:
-            break
-    return tuple(_example(found, corpus, latent, place) for place in contexts.values())
+    order = values.argsort(descending=True, stable=True)
+    return _apart(found, corpus, places, values, order, _TOP)
 
 
 def _bands(
-    found: Activity, corpus: Corpus, latent: int, largest: float, n: int, seed: int
+    found: Activity,
+    corpus: Corpus,
+    places: Int[Tensor, " active"],
+    values: Float[Tensor, " active"],
+    largest: float,
 ) -> tuple[tuple[Example, ...], ...]:
-    places, values = found.of(latent)
     if not largest:
         return ()
-    band = (values / largest * _BANDS).ceil().long() - 1
-    draw = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(places), generator=draw)
-    each = max(1, n // _BANDS)
+    band = (values / largest * BANDS).ceil().long() - 1
+    order = torch.randperm(len(places), generator=torch.Generator().manual_seed(0))
     return tuple(
-        _apart(found, corpus, latent, places[order][band[order] == number], each)
-        for number in reversed(range(_BANDS))
+        _apart(found, corpus, places, values, order[band[order] == number], _A_BAND)
+        for number in reversed(range(BANDS))
     )
 
 
-def _example(found: Activity, corpus: Corpus, latent: int, place: int) -> Example:
-    context, pos = divmod(place, found.n_ctx)
-    first, last = max(0, pos - _BEFORE), min(found.n_ctx, pos + _AFTER + 1)
+def _apart(
+    found: Activity,
+    corpus: Corpus,
+    places: Int[Tensor, " active"],
+    values: Float[Tensor, " active"],
+    order: Int[Tensor, " chosen"],
+    n: int,
+) -> tuple[Example, ...]:
+    """The first `n` in this order, but of each context only the first."""
+    contexts: dict[int, int] = {}
+    for place in places[order].numpy():  # not a list: mostly the first few are enough
+        contexts.setdefault(int(place) // found.n_ctx, int(place))
+        if len(contexts) == n:
+            break
+    return tuple(example(corpus, places, values, place) for place in contexts.values())
+
+
+def example(
+    corpus: Corpus,
+    places: Int[Tensor, " active"],
+    values: Float[Tensor, " active"],
+    place: int,
+) -> Example:
+    """The text around `place` in its document; `places` of a latent's `values` are in order."""
+    n_ctx = corpus.n_ctx
+    context, pos = divmod(place, n_ctx)
+    first, last = max(0, pos - _BEFORE), min(n_ctx, pos + _AFTER + 1)
     same = corpus.documents[context, first:last] == corpus.documents[context, pos]
     first += int(same.argmax())  # not across documents: what was in another is no context
     last = first + int(same.sum())
-    places, values = found.of(latent)
-    here = (places >= context * found.n_ctx + first) & (places < context * found.n_ctx + last)
-    said = torch.zeros(last - first).scatter(
-        0, places[here] - context * found.n_ctx - first, values[here]
-    )
+    begin = context * n_ctx + first
+    ends = torch.tensor([begin, begin + last - first])
+    here = slice(*torch.searchsorted(places, ends).tolist())
+    said = torch.zeros(last - first).scatter(0, places[here] - begin, values[here])
     ids = torch.from_numpy(corpus.ids[context, first:last].astype(np.int64))
     return Example(context, pos, first, ids, said)
 
 
+def _occurrences(corpus: Corpus) -> Int[np.ndarray, " token"]:
+    """How often each token stands in the text."""
+    ids = np.asarray(corpus.ids)
+    text = ids[np.asarray(corpus.documents) != PUT_IN]
+    return np.bincount(text, minlength=int(ids.max()) + 1)
+
+
 def _tokens(
-    corpus: Corpus, places: Int[Tensor, " active"], values: Float[Tensor, " active"], n: int = 20
+    corpus: Corpus,
+    occurs: Int[np.ndarray, " token"],
+    places: Int[Tensor, " active"],
+    values: Float[Tensor, " active"],
 ) -> tuple[tuple[int, int, float], ...]:
     """(token, how often active there, mean activation over all its occurrences)."""
     ids = np.asarray(corpus.ids).reshape(-1)
-    text = ids[np.asarray(corpus.documents).reshape(-1) != PUT_IN]
     at = torch.from_numpy(ids[places.numpy()].astype(np.int64))
     known, numbers, counts = at.unique(return_inverse=True, return_counts=True)
     sums = torch.zeros(len(known)).index_add(0, numbers, values)
-    best = sums.argsort(descending=True)[:n]
-    occurs = np.bincount(text, minlength=int(ids.max()) + 1)
+    best = sums.argsort(descending=True)[:_TOKENS]
     rows = [(int(known[i]), int(counts[i]), float(sums[i]) / int(occurs[known[i]])) for i in best]
     return tuple(sorted(rows, key=lambda row: -row[2]))

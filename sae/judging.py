@@ -1,22 +1,25 @@
 """Everything a dictionary is judged by, beside what it has to beat."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sae.baselines import components, random_dictionary, untrained
+from sae.baselines import components, linear, random_dictionary, untrained
 from sae.dictionary import SAE
 from sae.evaluation import Fit, Reconstruct, Use, fit, use
+from sae.joined import Joined, moments, read_rows
 from sae.recipe import Recipe
-from sae.samples import SINK, Samples, read_rows
+from sae.samples import SINK, Samples
+from sae.slopes import Rows
 from sae.splicing import Spliced, spliced
-from workbench.cache import Harvest, Progress
+from workbench.cache import Progress
 from workbench.errors import InputError
 from workbench.models import Model
+from workbench.sites import Site
 
 _USE_ROWS = 200_000
 
@@ -41,53 +44,95 @@ def judge(
     *,
     rivals: bool = True,
     contexts: int | None = 200,
+    at: Site | None = None,
     progress: Progress | None = None,
 ) -> Judgement:
-    """Judge a dictionary on the held-out documents of `samples`; rivals have its L0.
+    """Judge a dictionary on the held-out documents of `samples`, where it writes.
 
-    Losses are told on `contexts` of them (None: all). Raises `InputError` where the dictionary is
-    of another site.
+    Of the sites at which a crosscoder writes, `at` chooses one. Rivals have its L0; that of a
+    transcoder is a linear map. Losses are told on `contexts` (None: all held out). Raises
+    `InputError` where the dictionary reads or writes elsewhere than `samples`.
     """
-    harvest = samples.harvest
-    if sae.site != harvest.site:
-        raise InputError(
-            f"this SAE is of {sae.site}, the activations are of {harvest.site}; give its own"
-        )
-    if not samples.held_out.any():
-        raise InputError(f"no document of {harvest.corpus.name} is held out to judge by")
-    mean = _mean(harvest, samples.held_out)
-    used = use(sae, _first(harvest, samples, _USE_ROWS))
-    made: dict[str, Reconstruct] = {"SAE": sae}
-    if rivals:
-        made |= _rivals(samples, max(1, round(used.l0)), sae.n_latents)
+    _check(sae, samples)
+    site = sae.writes[0] if at is None else at
+    if site not in sae.writes:
+        raise InputError(f"{sae.name} does not write at {site}")
+    here = _part(samples, site)
+    mean = _pick(moments(samples.wanted.rows, samples.held_out)[0], here)
+    used = use(sae, _first(samples.harvest, samples, _USE_ROWS))
+    made: dict[str, Reconstruct] = {"SAE": lambda x: _pick(sae(x), here)}
+    if rivals and samples.transcodes:
+        made["linear map"] = linear(_rows(samples, samples.train, here))
+    elif rivals:
+        made |= _rivals(samples, max(1, round(used.l0)), sae.n_latents, here)
     fits = {
-        name: fit(read_rows(harvest, samples.held_out), mean, one) for name, one in made.items()
+        name: fit(_rows(samples, samples.held_out, here), mean, one) for name, one in made.items()
     }
+    trained = _pick(samples.wanted.mean, here)
     ablated: dict[str, Reconstruct] = {
-        "mean": lambda x: samples.mean.expand_as(x),
-        "zero": torch.zeros_like,
+        "mean": lambda x: trained.expand(len(x), -1),
+        "zero": lambda x: torch.zeros_like(trained).expand(len(x), -1),
     }
     told = spliced(
         model,
-        harvest.corpus,
-        harvest.site,
+        samples.harvest.corpus,
+        site,
         made | ablated,
         _some(samples.held_out, contexts),
-        limit=SINK * samples.median,
+        reads=sae.reads,
+        limit=SINK * samples.medians[site],
         progress=progress,
     )
     return Judgement(fits, used, told)
 
 
-def _rivals(samples: Samples, k: int, width: int) -> dict[str, Reconstruct]:
-    found = components(read_rows(samples.harvest, samples.train))
-    recipe = replace(Recipe(), kind="topk", width=width, k=min(k, width))
-    return {
+def _check(sae: SAE, samples: Samples) -> None:
+    found = tuple(dict.fromkeys([*samples.harvest.sites, *samples.wanted.rows.sites]))
+    if found != tuple(dict.fromkeys([*sae.reads, *sae.writes])):
+        raise InputError(
+            f"this is {sae.name}, the activations are of {', '.join(map(str, found))}; give its own"
+        )
+    if not samples.held_out.any():
+        raise InputError(f"no document of {samples.harvest.corpus.name} is held out to judge by")
+
+
+def _part(samples: Samples, site: Site) -> slice:
+    """Where a site's numbers lie in what is written."""
+    rows = samples.wanted.rows
+    number = rows.sites.index(site)
+    first = sum(rows.widths[:number])
+    return slice(first, first + rows.widths[number])
+
+
+def _pick(rows: Float[Tensor, "*row d"], here: slice) -> Float[Tensor, "*row part"]:
+    return rows[..., here]
+
+
+def _rows(samples: Samples, kept: Bool[np.ndarray, "context pos"], here: slice) -> Iterator[Rows]:
+    """What is read, and what should come out at one site."""
+    read = read_rows(samples.harvest, kept)
+    wanted = read_rows(samples.wanted.rows, kept) if samples.transcodes else None
+    for x in read:
+        yield Rows(x, _pick(x if wanted is None else next(wanted), here))
+
+
+def _rivals(samples: Samples, k: int, width: int, here: slice) -> dict[str, Reconstruct]:
+    """Of rows scaled as in training, so that of several sites none is louder."""
+    factors = samples.read.factors
+    mean = samples.mean * factors
+    found = components(rows * factors for rows in read_rows(samples.harvest, samples.train))
+    recipe = Recipe("topk", width, min(k, width))
+    plain: dict[str, Reconstruct] = {
         f"PCA, first {k}": found.first(k),
         f"PCA, largest {k}": found.largest(k),
-        "random dictionary": random_dictionary(recipe, samples.mean),
-        "untrained SAE": untrained(recipe, samples.mean),
+        "random dictionary": random_dictionary(recipe, mean),
+        "untrained SAE": untrained(recipe, samples.harvest.sites[0], mean),
     }
+    return {name: _unscaled(made, factors, here) for name, made in plain.items()}
+
+
+def _unscaled(made: Reconstruct, factors: Float[Tensor, " d"], here: slice) -> Reconstruct:
+    return lambda x: _pick(made(x * factors) / factors, here)
 
 
 def _some(
@@ -103,16 +148,9 @@ def _some(
     return kept
 
 
-def _first(harvest: Harvest, samples: Samples, n: int) -> Iterator[Float[Tensor, "row d"]]:
+def _first(harvest: Joined, samples: Samples, n: int) -> Iterator[Float[Tensor, "row d"]]:
     for rows in read_rows(harvest, samples.train | samples.held_out):
         yield rows[:n]
         n -= len(rows)
         if n <= 0:
             return
-
-
-def _mean(harvest: Harvest, kept: Bool[np.ndarray, "context pos"]) -> Float[Tensor, " d"]:
-    total, n = torch.zeros(harvest.shape[2], dtype=torch.double), 0
-    for rows in read_rows(harvest, kept):
-        total, n = total + rows.double().sum(0), n + len(rows)
-    return (total / n).float()

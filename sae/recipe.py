@@ -16,7 +16,10 @@ class Recipe:
     `k` latents a row are active (topk), or on average (batchtopk, matryoshka); the other kinds are
     kept sparse by `penalty` times the L1 norm (standard, gated) or the L0 (jumprelu). Latents that
     were silent for `dead_after` rows learn what the others leave, at `aux` times that loss (topk
-    and its kin). With `bfloat16` latents are chosen in bfloat16, their values are float32.
+    and its kin), and are begun anew each `resample` steps, from rows that are made badly; 0 never
+    does. With `bfloat16` latents are chosen in bfloat16, their values are float32. With `free`
+    decoder rows may have any length (standard, jumprelu, gated). A transcoder has a linear `skip`
+    from what it reads to what it writes.
 
     Raises `InputError` that lists every number that cannot be.
     """
@@ -32,7 +35,10 @@ class Recipe:
     decay: float = 0.3
     aux: float = 1 / 32
     dead_after: int = 500_000
+    resample: int = 0
     bfloat16: bool = False
+    free: bool = False
+    skip: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -43,20 +49,22 @@ class Recipe:
         ]
         wrong += [
             f"{name} {value}"
-            for name in ("penalty", "warmup", "aux", "seed")
+            for name in ("penalty", "warmup", "aux", "resample", "seed")
             if not (value := getattr(self, name)) >= 0
         ]
         if not 0 <= self.decay <= 1:
             wrong.append(f"decay {self.decay}")
         if self.kind not in KINDS:
             wrong.append(f"kind {self.kind!r}")
+        if self.kind in SPARSE and self.free:
+            wrong.append(f"free decoder rows of kind {self.kind}")
         if self.kind in SPARSE and self.k > self.width:
             wrong.append(f"k {self.k} of {self.width} latents")
         if wrong:
             raise InputError(
                 f"a dictionary cannot be trained with {', '.join(wrong)}; kinds are "
                 f"{', '.join(KINDS)}, widths, steps and rates are above 0, k is no more than the "
-                "width, decay a share from 0 to 1"
+                "width, decay a share from 0 to 1, decoder rows free in standard, jumprelu, gated"
             )
 
     @property

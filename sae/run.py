@@ -8,17 +8,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Bool
 
 from sae.checkpoint import STATE, Row, Run
 from sae.folding import folded
 from sae.recipe import Recipe
-from sae.samples import Samples
+from sae.samples import End, Samples
 from sae.saved import save_sae
+from sae.slopes import Rows
 from sae.training import Step, Training
 from workbench.cache.locks import Lock, lock_folder
+from workbench.corpus import Corpus
 from workbench.errors import InputError
 from workbench.models import Model, resolve_device
 
@@ -71,7 +73,7 @@ def train_into(
             else f"{folder} holds a training already; give --resume to go on, or another folder"
         )
     every = named(recipes)
-    _check(samples, recipes[0])
+    check_rows(samples.harvest.corpus, recipes[0], samples.train)
     if not resume and (there := [name for name in every if (folder / name).exists()]):
         raise InputError(
             f"{folder} holds {', '.join(there)} already; give another folder, or move it away"
@@ -81,19 +83,19 @@ def train_into(
     if lock is None:
         raise InputError(f"another process trains in {folder}; wait for it, or give another folder")
     where = resolve_device(device)
-    trainings = {
-        name: Training(recipe, samples.mean * samples.factor, where)
-        for name, recipe in every.items()
-    }
+    mean = samples.wanted.mean * samples.wanted.factors
+    d_in = samples.harvest.shape[2] if samples.transcodes else None
+    trainings = {name: Training(recipe, mean, where, d_in) for name, recipe in every.items()}
     return _steps(Run(folder, samples, model, trainings, seed, dict(about or {})), lock, resume)
 
 
-def _check(samples: Samples, recipe: Recipe) -> None:
-    n = int(samples.train.sum())
+def check_rows(corpus: Corpus, recipe: Recipe, train: Bool[np.ndarray, "context pos"]) -> None:
+    """Raise `InputError` where a corpus is shorter than a batch."""
+    n = int(train.sum())
     if n < recipe.batch:
         raise InputError(
-            f"{samples.harvest.corpus.name} has {n:,} rows to train on, a batch is "
-            f"{recipe.batch:,}; give a longer text or a smaller batch"
+            f"{corpus.name} has {n:,} rows to train on, a batch is {recipe.batch:,}; give a longer "
+            "text or a smaller batch"
         )
 
 
@@ -125,21 +127,21 @@ def _steps(run: Run, lock: Lock, resume: bool) -> Iterator[tuple[int, int, list[
     lock.release()
 
 
-def _together(run: Run, rows: Float[Tensor, "row d"], since: float) -> dict[str, Step]:
+def _together(run: Run, rows: Rows, since: float) -> dict[str, Step]:
     """One step of every dictionary, or, where a loss is not finite, of none."""
-    found = {
-        name: training.slopes(rows.to(training.silent.device))
-        for name, training in run.trainings.items()
-    }
+    here = rows.to(next(iter(run.trainings.values())).silent.device)
+    found = {name: training.slopes(here.x, here.y) for name, training in run.trainings.items()}
     wrong = {name: one.loss for name, one in found.items() if not math.isfinite(one.loss)}
     if wrong:
+        where, kept = f"first {len(rows)} rows", "nothing was trained yet"
         if run.reader is not None:
             run.write(since)
+            where = f"{len(rows)} rows after {run.reader.to_json()}"
+            kept = f"what was trained before them is kept in {run.folder / STATE}"
         told = ", ".join(f"{name} {loss}" for name, loss in wrong.items())
         raise InputError(
-            f"the loss is not finite at step {run.done + 1} ({told}), on the {len(rows)} rows "
-            f"after {run.reader and run.reader.to_json()}; what was trained before them is kept "
-            f"in {run.folder / STATE}: start anew with a lower rate"
+            f"the loss is not finite at step {run.done + 1} ({told}), on the {where}; {kept}; "
+            "start anew with a lower rate"
         )
     return {name: run.trainings[name].step(one, len(rows)) for name, one in found.items()}
 
@@ -169,10 +171,17 @@ def _keep(run: Run, since: float) -> None:
             },
             "rows": int(run.samples.train.sum()),
             "sinks left out": run.samples.n_sinks,
-            "factor": run.samples.factor,
+            "factors": _factors(run.samples.read),
+            **({"factors out": _factors(run.samples.wanted)} if run.samples.transcodes else {}),
             "seconds": round(run.seconds + time.perf_counter() - since, 1),
             "threads": torch.get_num_threads(),
             "log": rows,
             **{package: version(package) for package in ("lensbench", "torch")},
         }
         save_sae(folded(training, run.samples, run.model, card), run.folder / name)
+
+
+def _factors(end: End) -> dict[str, float]:
+    """By what the rows of each site were multiplied."""
+    parts = end.factors.split(list(end.rows.widths))
+    return {str(site): float(part[0]) for site, part in zip(end.rows.sites, parts, strict=True)}

@@ -1,54 +1,81 @@
 """Dictionaries on disk: SAELens' folder (cfg.json, sae_weights.safetensors), and a card beside.
 
 So `SAE.load_from_disk` of sae-lens reads what is written here, and what it wrote is read here.
+Transcoders and crosscoders lie in the same files, under names that SAELens refuses. What other
+trainers wrote is read by `foreign`, what was released on the Hub comes through `releases`.
 """
 
-import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sae.dictionary import SAE, check_sae
+from sae.folders import WHAT, read_json, read_tensors, weights_of, write_new
+from sae.foreign import read_foreign
+from sae.releases import fetch, kept, upgraded
 from workbench.carded import checksum, damaged
 from workbench.errors import InputError
-from workbench.fetching import appearing
+from workbench.home import home
 from workbench.models import Model
 from workbench.sites import Site
 
 CONFIG, WEIGHTS, CARD = "cfg.json", "sae_weights.safetensors", "card.json"
 FORMAT = 1
-_WHAT = "SAE"
 SHIPPED = {folder.name: folder for folder in sorted((Path(__file__).parent / "shipped").glob("*/"))}
+_KNOWN = ("topk", "jumprelu", "standard")
+_OURS = ("lensbench_transcoder", "lensbench_crosscoder")
+_FIELDS = ("format", "site", "kind", "model", "out", "others")  # of a card, and of the SAE
 
 
 def save_sae(sae: SAE, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write a new folder, whole or not at all, weights stored as `dtype`.
 
-    Raises `InputError` where one is there already.
+    Raises `InputError` where one is there already, and where the disk refuses.
     """
-    if folder.exists():
-        raise InputError(f"{folder} is there already; give another folder")
-    tied = bool((sae.b_in == sae.b_dec).all())
-    if not tied and bool(sae.b_in.any()):
+    plain = sae.out is None and not sae.others
+    tied = plain and bool((sae.b_in == sae.b_dec).all())
+    if plain and not tied and bool(sae.b_in.any()):
         raise InputError("this format has no bias of its own in front of the encoder")
     tensors = {
         "W_enc": sae.W_enc.T,
         "b_enc": sae.b_enc,
         "W_dec": sae.W_dec,
         "b_dec": sae.b_dec,
-        **({} if sae.threshold is None else {"threshold": sae.threshold}),
+        "threshold": sae.threshold,
+        "b_in": None if plain else sae.b_in,
+        "W_skip": sae.skip,
     }
-    plain = {name: value.detach().to("cpu", dtype).contiguous() for name, value in tensors.items()}
-    whose = None if sae.model is None else dict(sae.model)
-    config = {
-        "architecture": "topk" if sae.threshold is None else "jumprelu",
-        "d_in": len(sae.b_dec),
+    stored = {
+        name: value.detach().to("cpu", dtype, copy=True).contiguous()  # one memory for each
+        for name, value in tensors.items()
+        if value is not None
+    }
+    card = {
+        **sae.card,
+        "format": FORMAT,
+        "site": str(sae.site),
+        "kind": sae.kind,
+        "model": None if sae.model is None else dict(sae.model),
+        **({} if sae.out is None else {"out": str(sae.out)}),
+        **({"others": [str(one) for one in sae.others]} if sae.others else {}),
+    }
+    card["checksum"] = checksum(card, stored)
+    write_new(folder, WEIGHTS, stored, cfg=_config(sae, tied), card=card)
+
+
+def _config(sae: SAE, tied: bool) -> dict[str, Any]:
+    architecture = "topk" if sae.threshold is None else "jumprelu"
+    if sae.out is not None or sae.others:
+        architecture = _OURS[bool(sae.others)]
+    return {
+        "architecture": architecture,
+        "d_in": sae.W_enc.shape[1],
+        "d_out": len(sae.b_dec),
         "d_sae": sae.n_latents,
         "dtype": "float32",
         "device": "cpu",
@@ -56,125 +83,123 @@ def save_sae(sae: SAE, folder: Path, dtype: torch.dtype = torch.float32) -> None
         "normalize_activations": "none",
         "reshape_activations": "none",
         "metadata": {
-            "model_name": (whose or {}).get("name"),
+            "model_name": (sae.model or {}).get("name"),
             "hook_name": sae.site.long,
             "sae_lens_version": version("sae-lens"),  # else it is read as an old one's
         },
         **({} if sae.k is None else {"k": sae.k, "rescale_acts_by_decoder_norm": False}),
     }
-    card = {**sae.card, "format": FORMAT, "site": str(sae.site), "kind": sae.kind, "model": whose}
-    card["checksum"] = checksum(card, plain)
-    try:
-        with appearing(folder) as beside:
-            beside.mkdir()
-            (beside / WEIGHTS).write_bytes(save(plain))
-            for name, content in ((CONFIG, config), (CARD, card)):
-                text = json.dumps(content, indent=1, ensure_ascii=False)
-                (beside / name).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"the SAE cannot be written to {folder} ({error.strerror or error}); give a folder on "
-            "a disk that has room"
-        ) from error
 
 
-def load_sae(name: Path | str, model: Model | None = None) -> SAE:
-    """The dictionary in a folder, ours or SAELens', or one of `SHIPPED` by its name.
+def load_sae(name: Path | str, model: Model | None = None, *, insist: bool = False) -> SAE:
+    """The dictionary in a folder (ours, SAELens', sparsify's, dictionary_learning's), by name.
 
-    With `model`, it is refused where it is of another.
+    A name is that of a shipped one, of one under the home, or RELEASE/ID on the Hub. With `model`,
+    it is refused where it is of another; with `insist`, only where it does not fit, and its card
+    says so under "insisted".
 
     Raises `InputError` where there is none and for a kind that is not known, `DamagedError` for a
     file that was changed on disk.
     """
-    folder = folder_of(name)
-    config, tensors = _read(folder)
-    card = _json(folder / CARD) if (folder / CARD).exists() else None
-    if card is not None:
-        _check(folder, card, tensors)
-    made = _made(folder, config, tensors, card)
-    if model is not None:
+    made = _read(folder_of(name))
+    return made if model is None else _fitting(made, model, insist)
+
+
+def _fitting(made: SAE, model: Model, insist: bool) -> SAE:
+    try:
         check_sae(made, model)
+        if (wanted := made.card.get("processing", model.processing)) != model.processing:
+            raise InputError(
+                f"{made.name} is of a model whose weights are {wanted}, this one's are "
+                f"{model.processing}; load it with --processing {wanted}"
+            )
+    except InputError as error:
+        if not insist:
+            raise
+        check_sae(replace(made, model=None), model)  # its width and its site, all the same
+        return replace(made, card={**made.card, "insisted": str(error)})
     return made
 
 
 def about_sae(name: Path | str) -> dict[str, Any]:
-    """The card in a folder, empty where somebody else made it. Raises as `load_sae`."""
+    """The card in a folder; of what somebody else made, only its site. Raises as `load_sae`."""
     folder = folder_of(name)
-    _read(folder)
-    return _json(folder / CARD) if (folder / CARD).exists() else {}
+    made = _read(folder)
+    if (folder / CARD).exists():
+        return read_json(folder / CARD)
+    return {"site": str(made.site), "arguments": {"site": str(made.site)}}
 
 
 def folder_of(name: Path | str) -> Path:
-    """A folder as it is, or that of a shipped dictionary."""
-    return SHIPPED.get(str(name), Path(name))
+    """A folder as it is, that of a shipped dictionary, one under the home, or a release's.
+
+    A release is fetched from the Hub where it is not here yet. Raises `InputError` for a name that
+    nothing has.
+    """
+    folder = Path(name).expanduser()
+    if str(name) in SHIPPED:
+        return SHIPPED[str(name)]
+    if folder.exists() or folder.is_absolute() or str(name).startswith("."):
+        return folder
+    here = kept(str(name))
+    return here if here.is_dir() else fetch(str(name))
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def listed_saes() -> dict[str, Path]:
+    """The shipped dictionaries, then those under the home, by name; of a sweep, `FOLDER/NAME`."""
+    saes = home() / "saes"
+    found = sorted({*saes.glob(f"*/{CONFIG}"), *saes.glob(f"*/*/{CONFIG}")})
+    return {**SHIPPED, **{path.parent.relative_to(saes).as_posix(): path.parent for path in found}}
+
+
+def _read(folder: Path) -> SAE:
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-        raise InputError(
-            f"there is no SAE in {folder}; give a folder with {CONFIG} and {WEIGHTS}, such as "
-            f"`workbench sae train` writes, or a shipped one: {', '.join(SHIPPED)}"
-        )
-    config = _json(folder / CONFIG)
-    try:
-        return config, load_file(folder / WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise damaged(folder / WEIGHTS, _WHAT, "file", "safetensors", error) from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise damaged(path, _WHAT, "file", "JSON", error) from error
-    if not isinstance(found, dict):
-        raise damaged(path, _WHAT, "file", "a JSON object", type(found).__name__)
-    return found
+        foreign = read_foreign(folder)
+        if foreign is None:
+            raise InputError(
+                f"there is no SAE in {folder}; give a folder with {CONFIG} and {WEIGHTS}, such as "
+                f"`workbench sae train` writes, or a shipped one: {', '.join(SHIPPED)}"
+            )
+        return foreign
+    config, tensors = read_json(folder / CONFIG), read_tensors(folder / WEIGHTS)
+    card = read_json(folder / CARD) if (folder / CARD).exists() else None
+    if card is not None:
+        _check(folder, card, tensors)
+    elif "metadata" not in config:  # of SAELens before version 6
+        config, tensors = upgraded(folder)
+    return _made(folder, config, tensors, card or {})
 
 
 def _check(folder: Path, card: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
     expected = card.pop("checksum", None)
     if card.get("format") != FORMAT:
-        raise damaged(folder / CARD, _WHAT, "format", FORMAT, card.get("format"))
+        raise damaged(folder / CARD, WHAT, "format", FORMAT, card.get("format"))
     if (found := checksum(card, tensors)) != expected:
-        raise damaged(folder / WEIGHTS, _WHAT, "checksum", expected, found)
+        raise damaged(folder / WEIGHTS, WHAT, "checksum", expected, found)
 
 
 def _made(
-    folder: Path,
-    config: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    card: dict[str, Any] | None,
+    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], card: dict[str, Any]
 ) -> SAE:
-    architecture = config.get("architecture")
-    if architecture not in ("topk", "jumprelu", "standard"):
-        raise InputError(
-            f"{folder} holds a dictionary of architecture {architecture!r}; known are topk, "
-            "jumprelu and standard"
-        )
-    if config.get("normalize_activations", "none") != "none":
-        raise InputError(
-            f"{folder} normalises activations ({config['normalize_activations']}); fold that into "
-            "its weights with SAELens first"
-        )
+    _check_known(folder, config)
+    architecture, ours = config["architecture"], config["architecture"] in _OURS
+    topk = architecture == "topk" or (ours and "k" in config)
     d_in, d_sae = config.get("d_in"), config.get("d_sae")
-    shapes = {"W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
-    if architecture == "jumprelu":
+    d = config.get("d_out", d_in) if ours else d_in
+    shapes = {"W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d), "b_dec": (d,)}
+    if architecture == "jumprelu" or (ours and not topk):
         shapes["threshold"] = (d_sae,)
-    for name, shape in shapes.items():
-        found = tuple(tensors[name].shape) if name in tensors else None
-        if found != shape:
-            raise damaged(folder / WEIGHTS, _WHAT, name, shape, found)
-    weights = {name: tensors[name].float() for name in shapes}
-    norms = weights["W_dec"].norm(dim=1)
+    if ours:
+        shapes |= {"b_in": (d_in,)} | ({"W_skip": (d, d_in)} if "W_skip" in tensors else {})
+    weights = weights_of(folder / WEIGHTS, tensors, shapes)
     if architecture == "topk" and config.get("rescale_acts_by_decoder_norm"):
+        norms = weights["W_dec"].norm(dim=1)
         weights["W_enc"], weights["b_enc"] = weights["W_enc"] * norms, weights["b_enc"] * norms
         weights["W_dec"] = weights["W_dec"] / norms[:, None]
-    b_dec = weights["b_dec"]
-    threshold = None
-    if architecture != "topk":  # SAELens takes a ReLU besides
+    b_dec, threshold = weights["b_dec"], None
+    if not topk:  # SAELens takes a ReLU besides
         threshold = weights.get("threshold", torch.zeros_like(weights["b_enc"])).clamp_min(0)
-    card = card or {}
+    centred = b_dec if config.get("apply_b_dec_to_input", True) else torch.zeros_like(b_dec)
     return SAE(
         site=Site.parse(card.get("site") or (config.get("metadata") or {}).get("hook_name") or ""),
         kind=card.get("kind", architecture),
@@ -182,9 +207,35 @@ def _made(
         b_enc=weights["b_enc"],
         W_dec=weights["W_dec"],
         b_dec=b_dec,
-        b_in=b_dec if config.get("apply_b_dec_to_input", True) else torch.zeros_like(b_dec),
-        k=config["k"] if architecture == "topk" else None,
+        b_in=weights.get("b_in", centred),
+        k=config.get("k") if topk else None,
         threshold=threshold,
         model=card.get("model"),
-        card={k: v for k, v in card.items() if k not in ("format", "site", "kind", "model")},
+        card=_told(config, card),
+        others=tuple(Site.parse(one) for one in card.get("others", ())),
+        out=Site.parse(card["out"]) if "out" in card else None,
+        skip=weights.get("W_skip"),
     )
+
+
+def _told(config: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, Any]:
+    """The card's own, and how SAELens says that the model's weights were processed."""
+    how = (config.get("metadata") or {}).get("model_from_pretrained_kwargs") or {}
+    told = {name: value for name, value in card.items() if name not in _FIELDS}
+    return {"processing": "folded", **told} if how.get("center_writing_weights") else told
+
+
+def _check_known(folder: Path, config: Mapping[str, Any]) -> None:
+    architecture = config.get("architecture")
+    if architecture not in (*_KNOWN, *_OURS):
+        raise InputError(
+            f"{folder} holds a dictionary of architecture {architecture!r}; known are topk, "
+            "jumprelu and standard"
+        )
+    if (normalised := config.get("normalize_activations", "none")) != "none":
+        raise InputError(
+            f"{folder} normalises activations ({normalised}); fold that into its weights with "
+            "SAELens first"
+        )
+    if (shaped := config.get("reshape_activations", "none")) != "none":
+        raise InputError(f"{folder} takes all heads in one row ({shaped}); that is not read here")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sae import kernels
 from sae.kernels import Codes
-from sae.slopes import Slopes, Weights, centred, squared
+from sae.slopes import Rows, Slopes, Weights, squared
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +22,7 @@ class Revival:
 
 def sparse(
     weights: Weights,
-    x: Float[Tensor, "row d_in"],
-    y: Float[Tensor, "row d_out"],
+    rows: Rows,
     choose: Callable[[Tensor], Codes],
     *,
     edges: tuple[int, ...],
@@ -35,7 +34,7 @@ def sparse(
     With several `edges` each nested dictionary has to do by itself (Bussmann et al. 2025,
     arXiv:2503.17547), its error added to the loss.
     """
-    seen = centred(weights, x)
+    x, y, seen = rows.x, rows.wanted, rows.seen(weights)
     pre, codes = _chosen(weights, seen, choose, bfloat16)
     nested = [codes] if len(edges) == 1 else list(kernels.parts(codes, edges))
     out = weights["b_dec"].expand_as(y)
@@ -60,12 +59,11 @@ def sparse(
     positive = codes.values > 0
     fired = torch.zeros(codes.n_latents, dtype=torch.bool, device=x.device)
     fired[codes.latents[positive]] = True
-    smallest = (
-        torch.where(positive, codes.values, torch.inf).amin()
-        if len(positive)
-        else x.new_tensor(0.0)
-    )
-    return Slopes(made.whole(), losses, fired, positive.sum() / len(x), smallest)
+    smallest = torch.cat([codes.values[positive], x.new_full((1,), torch.inf)]).amin()
+    if rows.y is None:
+        made.tie()
+    left = errors[-1].square().sum(1)
+    return Slopes(made.slopes, losses, left, fired, positive.sum() / len(x), smallest)
 
 
 def _chosen(
@@ -101,12 +99,9 @@ class _Sum:
         for name, value in found.items():
             self.slopes[name] = self.slopes[name] + value if name in self.slopes else value
 
-    def whole(self) -> dict[str, Tensor]:
-        """With what the bias before the encoder gets, from all latents together."""
-        name = "b_in" if "b_in" in self.weights else "b_dec"
-        through = -(self.slopes["b_enc"] @ self.weights["W_enc"])
-        self.slopes[name] = self.slopes.get(name, 0) + through
-        return {name: self.slopes[name] for name in self.weights if name in self.slopes}
+    def tie(self) -> None:
+        """Give the decoder's bias what it gets through the encoder, from all latents together."""
+        self.slopes["b_dec"] = self.slopes["b_dec"] - self.slopes["b_enc"] @ self.weights["W_enc"]
 
 
 def _revive(

@@ -13,7 +13,6 @@ from workbench.cache import Progress
 from workbench.corpus import PUT_IN, Corpus
 from workbench.errors import InputError
 from workbench.hooks import Edit, Start, run
-from workbench.metrics import kl_divergence, token_loss
 from workbench.models import Model
 from workbench.patching.statistics import Interval, normalised
 from workbench.sites import Site
@@ -53,14 +52,16 @@ def spliced(
     stand_ins: Mapping[str, Reconstruct],
     counted: Bool[np.ndarray, "context pos"],
     *,
+    reads: tuple[Site, ...] = (),
     limit: float = float("inf"),
     batch: int = 8,
     progress: Progress | None = None,
 ) -> Spliced:
     """Run the contexts with a `counted` position; a token counts where it is one.
 
-    What stands in replaces all rows of text but those longer than `limit`: never BOS or padding,
-    and no attention sink. Raises `InputError` where nothing is counted.
+    What stands in is made of what the clean run has at `reads` (by default at `site` itself). It
+    replaces all rows of text but those longer than `limit`: never BOS or padding, and no attention
+    sink. Raises `InputError` where nothing is counted.
     """
     where = np.flatnonzero(counted[:, 1:].any(1))
     if not len(where):
@@ -72,17 +73,20 @@ def spliced(
         some = where[first : first + batch]
         ids = torch.from_numpy(corpus.ids[some].astype(np.int64)).to(model.device)
         text = torch.from_numpy(corpus.documents[some] != PUT_IN).to(model.device)
-        taken = torch.from_numpy(counted[some][:, 1:]).to(model.device)
-        numbers.append(taken.sum(1).float().cpu())
-        clean = run(model, ids, read=site, stop="never")
-        known = _finite(clean.logits).float().log_softmax(-1)
-        sums["clean"].append(_summed(token_loss(_finite(clean.logits), ids), taken))
+        asked = _asked(ids, torch.from_numpy(counted[some][:, 1:]).to(model.device))
+        numbers.append(asked.taken.sum(1).float().cpu())
+        every = list(dict.fromkeys([site, *reads]))
+        clean = run(model, ids, read=every, logits_at=asked.columns, stop="never")
+        read = torch.cat([clean.activations[one].float() for one in reads or (site,)], -1)
+        known = _known(asked.kept(clean.logits))
+        sums["clean"].append(asked.summed(_losses(known.logits, known.total, asked.tokens)))
         for name, made in stand_ins.items():
-            replace = _standing_in(made, text, limit)
-            logits = _replaced(model, ids, site, clean.activations[site], replace)
-            sums[name].append(_summed(token_loss(logits, ids), taken))
-            kl = kl_divergence(known, logits.float().log_softmax(-1))
-            apart[name].append(_summed(kl[:, :-1], taken))
+            replace = _standing_in(made, read, text, limit)
+            found = _replaced(model, ids, site, clean.activations[site], replace, asked.columns)
+            logits = asked.kept(found)
+            total = logits.logsumexp(-1)
+            sums[name].append(asked.summed(_losses(logits, total, asked.tokens)))
+            apart[name].append(asked.summed(_divergence(known, logits, total)))
         if progress is not None:
             progress(min(first + batch, len(where)), len(where))
     return Spliced(
@@ -92,11 +96,77 @@ def spliced(
     )
 
 
-def _standing_in(made: Reconstruct, text: Bool[Tensor, "batch pos"], limit: float):
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Which logits of a batch count: only these are computed.
+
+    `columns` has as many for each row, those beyond a row's own being its first position; `taken`
+    says which are its own, and `tokens` what comes after each of these.
+    """
+
+    columns: Int[Tensor, "batch most"]
+    taken: Bool[Tensor, "batch most"]
+    tokens: Int[Tensor, " counted"]
+
+    def kept(self, logits: Float[Tensor, "batch most vocab"] | None) -> Float[Tensor, "_ vocab"]:
+        """One row for each counted token."""
+        assert logits is not None, "this run goes on to the logits"
+        return logits[self.taken].float()
+
+    def summed(self, values: Float[Tensor, " counted"]) -> Float[Tensor, " batch"]:
+        """By context. Raises `InputError` for a run that ended in something else than numbers."""
+        if not bool(values.isfinite().all()):
+            raise InputError("a run gives logits that are not finite; load the model in float32")
+        spread = torch.zeros_like(self.taken, dtype=values.dtype)
+        return spread.masked_scatter(self.taken, values).sum(1).cpu()
+
+
+def _asked(ids: Int[Tensor, "batch pos"], after: Bool[Tensor, "batch pos-1"]) -> _Asked:
+    most = int(after.sum(1).max())
+    columns = after.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+    taken = after.gather(1, columns)
+    return _Asked(columns.where(taken, 0), taken, ids[:, 1:].gather(1, columns)[taken])
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """The clean run's logits, their logsumexp, and the probabilities that they give."""
+
+    logits: Float[Tensor, "counted vocab"]
+    total: Float[Tensor, " counted"]
+    shares: Float[Tensor, "counted vocab"]
+
+
+def _known(logits: Float[Tensor, "counted vocab"]) -> _Known:
+    total = logits.logsumexp(-1)
+    return _Known(logits, total, (logits - total[:, None]).exp_())
+
+
+def _losses(
+    logits: Float[Tensor, "counted vocab"],
+    total: Float[Tensor, " counted"],
+    tokens: Int[Tensor, " counted"],
+) -> Float[Tensor, " counted"]:
+    return total - logits.gather(1, tokens[:, None])[:, 0]
+
+
+def _divergence(
+    known: _Known, logits: Float[Tensor, "counted vocab"], total: Float[Tensor, " counted"]
+) -> Float[Tensor, " counted"]:
+    """KL from the clean run; what `logits` held is gone."""
+    moved = torch.linalg.vecdot(known.shares, logits.sub_(known.logits))
+    return (total - known.total - moved).clamp_min(0)
+
+
+def _standing_in(
+    made: Reconstruct,
+    read: Float[Tensor, "batch pos d_in"],
+    text: Bool[Tensor, "batch pos"],
+    limit: float,
+):
     def edit(found: Float[Tensor, "batch pos d"]) -> Float[Tensor, "batch pos d"]:
-        rows = found.float()
-        replaced = text & (rows.norm(dim=-1) <= limit)
-        found[replaced] = made(rows[replaced]).to(found.dtype)
+        replaced = text & (found.float().norm(dim=-1) <= limit)
+        found[replaced] = made(read[replaced]).to(found.dtype)
         return found
 
     return edit
@@ -108,20 +178,11 @@ def _replaced(
     site: Site,
     found: Float[Tensor, "batch pos d"],
     replace: Callable[[Tensor], Tensor],
-) -> Float[Tensor, "batch pos vocab"]:
+    columns: Int[Tensor, "batch most"],
+) -> Float[Tensor, "batch most vocab"] | None:
     """The logits with the activations at `site` replaced; blocks below it are not run again."""
     layer = {"resid_pre": site.layer, "resid_post": (site.layer or 0) + 1}.get(site.name)
     if layer is not None and layer < model.architecture.n_layers:
-        return _finite(run(model, ids, start=Start(layer, replace(found.clone()))).logits)
-    return _finite(run(model, ids, edit=Edit(site, replace)).logits)
-
-
-def _finite(logits: Tensor | None) -> Tensor:
-    """Raises `InputError` for a run that ended in something else than numbers."""
-    if logits is None or not bool(logits.isfinite().all()):
-        raise InputError("a run gives logits that are not finite; load the model in float32")
-    return logits
-
-
-def _summed(values: Float[Tensor, "b pos"], taken: Bool[Tensor, "b pos"]) -> Float[Tensor, " b"]:
-    return (values.float() * taken).sum(1).cpu()
+        start = Start(layer, replace(found.clone()))
+        return run(model, ids, start=start, logits_at=columns).logits
+    return run(model, ids, edit=Edit(site, replace), logits_at=columns).logits

@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sae import kernels
-from sae.dense import DENSE
+from sae.dense import DENSE, FIRST_THRESHOLD
 from sae.recipe import SPARSE, Recipe
-from sae.slopes import Slopes
+from sae.resampling import begin_anew, with_hardest
+from sae.slopes import Rows, Slopes
 from sae.sparse import Revival, sparse
 from workbench.errors import InputError
 
@@ -30,16 +31,23 @@ class Step:
 
 
 class Training:
-    """A dictionary under way; `rows` are scaled, `mean` is their mean.
+    """A dictionary under way; rows are scaled, `mean` is the mean of those that should come out.
 
-    Decoder rows are kept at length 1, and the part of a gradient along them is taken off, since
-    it would only change their length (Bricken et al. 2023). One seed, thread count and machine
-    give one result, bit for bit, however often it is stopped and restored.
+    With `d_in` it is a transcoder, whose rows of that width come centred. Decoder rows are kept at
+    length 1, and the part of a gradient along them is taken off, since it would only change their
+    length (Bricken et al. 2023), unless the recipe leaves them free. One seed, thread count and
+    machine give one result, bit for bit, however often it is stopped and restored.
     """
 
-    def __init__(self, recipe: Recipe, mean: Float[Tensor, " d"], device: torch.device) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        mean: Float[Tensor, " d_out"],
+        device: torch.device,
+        d_in: int | None = None,
+    ) -> None:
         self.recipe, self.done = recipe, 0
-        self.weights = {n: w.to(device) for n, w in started(recipe, mean).items()}
+        self.weights = {n: w.to(device) for n, w in started(recipe, mean, d_in).items()}
         for weight in self.weights.values():
             weight.grad = torch.zeros_like(weight)
         self._adam = torch.optim.Adam(list(self.weights.values()), lr=recipe.rate, fused=True)
@@ -60,19 +68,36 @@ class Training:
         self.silent[found.fired] = 0
         if self.recipe.kind in SPARSE:
             self._note(found.smallest)
+        if found.hardest is not None:
+            moments = {name: self._adam.state[weight] for name, weight in self.weights.items()}
+            self.silent[begin_anew(self.weights, moments, self.dead, found.hardest)] = 0
         self.done += 1
         return Step(self.done, found.losses, found.l0, n_dead)
 
     @torch.no_grad()
-    def slopes(self, rows: Float[Tensor, "row d"]) -> Slopes:
-        """The gradients on a batch, as they are."""
+    def slopes(
+        self, x: Float[Tensor, "row d_in"], y: Float[Tensor, "row d_out"] | None = None
+    ) -> Slopes:
+        """The gradients on a batch, as they are; `y` is what a transcoder should make of `x`."""
+        rows = Rows(x, y)
+        found = self._slopes(rows)
+        if self._resamples and bool(self.dead.any()):
+            return with_hardest(found, rows, int(self.dead.sum()), self.recipe.seed + self.done)
+        return found
+
+    @property
+    def _resamples(self) -> bool:
+        """In the first half, so that the rate is still high when they learn."""
+        each = self.recipe.resample
+        return each > 0 and self.done % each == each - 1 and 2 * self.done < self.recipe.steps
+
+    def _slopes(self, rows: Rows) -> Slopes:
         recipe = self.recipe
         if recipe.kind not in SPARSE:
             share = min(1.0, (self.done + 1) / max(1, recipe.warmup))
-            return DENSE[recipe.kind](self.weights, rows, rows, share * recipe.penalty)
+            return DENSE[recipe.kind](self.weights, rows, share * recipe.penalty)
         return sparse(
             self.weights,
-            rows,
             rows,
             self._choose(),
             edges=recipe.edges,
@@ -120,15 +145,16 @@ class Training:
         return partial(kernels.batch_top_k, k=recipe.k, warm=warm)
 
     def _descend(self, slopes: Mapping[str, Tensor]) -> None:
-        rows = self.weights["W_dec"]
-        along = slopes["W_dec"]
-        along -= (along * rows).sum(1, keepdim=True) * rows
+        rows, along = self.weights["W_dec"], slopes["W_dec"]
+        if not self.recipe.free:
+            along -= (along * rows).sum(1, keepdim=True) * rows
         for name, weight in self.weights.items():
             weight.grad = slopes[name]
         torch.nn.utils.clip_grad_norm_(self.weights.values(), _CLIP)
         self._adam.param_groups[0]["lr"] = self.recipe.scale(self.done) * self.recipe.rate
         self._adam.step()
-        rows /= rows.norm(dim=1, keepdim=True)
+        if not self.recipe.free:
+            rows /= rows.norm(dim=1, keepdim=True)
         if "threshold" in self.weights:
             self.weights["threshold"].clamp_(min=0)
 
@@ -138,19 +164,30 @@ class Training:
             self.least[0], self.least[1] = running, smallest
 
 
-def started(recipe: Recipe, mean: Float[Tensor, " d"]) -> dict[str, Tensor]:
-    """Random decoder rows of length 1, an encoder that is their transpose, the mean as bias."""
+def started(
+    recipe: Recipe, mean: Float[Tensor, " d_out"], d_in: int | None = None
+) -> dict[str, Tensor]:
+    """Random decoder rows of length 1, an encoder that is their transpose, the mean as bias.
+
+    The encoder of a transcoder has random rows of its own, its `skip` begins as 0.
+    """
     draw = torch.Generator().manual_seed(recipe.seed)
-    rows = torch.randn(recipe.width, len(mean), generator=draw)
-    rows /= rows.norm(dim=1, keepdim=True)
+    rows = _directions(recipe.width, len(mean), draw)
     weights = {
-        "W_enc": rows.clone(),
+        "W_enc": rows.clone() if d_in is None else _directions(recipe.width, d_in, draw),
         "b_enc": torch.zeros(recipe.width),
         "W_dec": rows,
         "b_dec": mean.float().cpu().clone(),
     }
+    if d_in is not None and recipe.skip:
+        weights["skip"] = torch.zeros(len(mean), d_in)
     if recipe.kind == "gated":
         weights |= {name: torch.zeros(recipe.width) for name in ("b_gate", "r_mag")}
     if recipe.kind == "jumprelu":
-        weights["threshold"] = torch.full((recipe.width,), 0.01)
+        weights["threshold"] = torch.full((recipe.width,), FIRST_THRESHOLD)
     return weights
+
+
+def _directions(n: int, d: int, draw: torch.Generator) -> Float[Tensor, "n d"]:
+    rows = torch.randn(n, d, generator=draw)
+    return rows / rows.norm(dim=1, keepdim=True)

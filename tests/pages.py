@@ -18,6 +18,8 @@ from dashboards import (
     patching_cell,
     patching_sweeps,
     probes_view,
+    sae_edits,
+    sae_view,
     state,
     steering_view,
     weights_view,
@@ -25,7 +27,8 @@ from dashboards import (
 
 VIEWS = (
     *(ablation_view, attention_view, attribution_view, circuit_finding, lens_view),
-    *(othello_view, patching_cell, patching_sweeps, probes_view, steering_view, weights_view),
+    *(othello_view, patching_cell, patching_sweeps, probes_view, sae_edits, sae_view),
+    *(steering_view, weights_view),
 )
 BY_HAND = "induction-by-hand"
 PROMPT = "a b c d e a b c d"

@@ -3,24 +3,30 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from rich.console import Console
 from torch import Tensor
 
+from sae.dictionary import SAE, made_in
+from sae.saved import save_sae
 from workbench.__main__ import main
 from workbench.commands import output
 from workbench.corpus import open_corpus
 from workbench.directions import Direction, between, from_tensor, load_direction
 from workbench.errors import InputError
 from workbench.generation import generate
+from workbench.home import home
 from workbench.hooks import run
 from workbench.interventions import add, mean
 from workbench.metrics import kl_divergence
 from workbench.models import Model
 from workbench.runs import kept
+from workbench.sites import Site
 from workbench.steering import compare_steered
 
 MODEL = ("--model", "induction-by-hand", "--device", "cpu")
@@ -161,6 +167,61 @@ def test_the_table_and_what_is_said(workbench) -> None:
     assert "strength 1e-30 moved nothing" in found
 
 
+@pytest.fixture
+def kept_sae(by_hand: Model) -> SAE:
+    """In the home, under the name `mine`."""
+    d = by_hand.architecture.d_model
+    rows = torch.nn.functional.normalize(
+        torch.randn(6, d, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    zero = torch.zeros(d)
+    site, whose = Site.parse("0.resid_post"), made_in(by_hand)
+    sae = SAE(site, "topk", rows, torch.zeros(6), rows, zero, zero, 2, None, whose)
+    (home() / "saes").mkdir(parents=True)
+    save_sae(sae, home() / "saes" / "mine")
+    return sae
+
+
+@pytest.mark.parametrize("form", ["mine", "folder"])
+def test_a_latent_by_its_name(workbench, by_hand: Model, kept_sae: SAE, form: str) -> None:
+    name = form if form == "mine" else home() / "saes" / "mine"
+    command = ("steer", PROMPT, "--direction", f"sae:{name}/4", "--strength=0,3")
+    found = json.loads(workbench(*command, "--max-new-tokens", 4, "--json"))
+    assert found["direction"]["site"] == "0.resid_post"
+    assert found["direction"]["norm"] == pytest.approx(1)
+    assert found["unit"] == {"name": "made", "length": pytest.approx(1)}
+    direction = from_tensor(kept_sae.W_dec[4], "0.resid_post", name="", made="", model=by_hand)
+    (_, row) = compare_steered(by_hand, PROMPT, direction, [0.0, 3.0], max_new_tokens=4)
+    assert found["rows"][1]["ids"] == list(row.generation.ids)
+    assert found["rows"][1]["kl"] == pytest.approx(row.kl, rel=1e-5) and row.kl > 0
+    assert "(decoder row of latent 4 of a topk SAE" in workbench(*command)
+
+
+def test_a_latents_strength_is_told_in_its_largest_activation(
+    workbench, by_hand: Model, kept_sae: SAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    atlas = SimpleNamespace(largest=torch.tensor([0.0, 0.0, 0.0, 0.0, 7.5, 0.0]))
+    monkeypatch.setattr("sae.directions.atlas_of", lambda _: atlas)
+    command = ("steer", PROMPT, "--max-new-tokens", 2, "--json", "--strength=2", "--direction")
+    found = json.loads(workbench(*command, "sae:mine/4"))
+    assert found["direction"]["norm"] == pytest.approx(7.5) == found["unit"]["length"]
+    assert found["rows"][0]["moved"] == pytest.approx(15 * 7**0.5, rel=1e-5)
+    assert found["direction"]["made"].endswith("topk SAE, times its largest activation")
+    dead = json.loads(workbench(*command, "sae:mine/3"))
+    assert dead["unit"]["length"] == pytest.approx(1)
+
+
+def test_a_latent_of_another_model_is_refused(kept_sae: SAE, tmp_path: Path, capsys) -> None:
+    whose = {**(kept_sae.model or {}), "weights": "0", "rounded": "0"}
+    save_sae(replace(kept_sae, model=whose), tmp_path / "other")
+    for name, told in (
+        (f"{tmp_path}/other/4", "of another model .*: field weights"),
+        ("mine/6", "there is no latent 6; this dictionary has 0 to 5"),
+    ):
+        assert main(["steer", "a b", "--direction", f"sae:{name}", *MODEL]) == 2
+        assert re.search(told, capsys.readouterr().err)
+
+
 def test_comparisons_side_by_side(tiny, family: str) -> None:
     model = tiny(family)
     direction = between(model, ["the cat", "tin"], "hot", "1.resid_post")
@@ -222,7 +283,15 @@ def test_comparisons_that_are_refused(tiny) -> None:
             "the donor has 4 tokens, the prompt 3; give one of as many",
         ),
         (["ablate", "a b", "--site", "0.z", "--answer", "a b", "--wrong", "c"], "not a single"),
-        (["steer", "a b"], "give --from, --against and --site, or a --direction FILE"),
+        (["steer", "a b"], "give --from, --against and --site, or a --direction: a FILE or sae:N"),
+        (["steer", "a b", "--direction", "sea:x/3"], "'sea' is not among .* did you mean sae"),
+        (["steer", "a b", "--direction", "sae:x"], "sae:x should read sae:NAME/123"),
+        (["steer", "a b", "--direction", "sae:x/y"], "sae:x/y should read sae:NAME/123"),
+        (["steer", "a b", "--direction", "sae:gone/3"], "there is no SAE .*gone"),
+        (
+            ["steer", "a b", "--direction", "sae:smollm2-135m-12-topk/3"],
+            "12.resid_post is out of range: layers run from 0 to 1",
+        ),
         (["steer", "a b", "--direction", "d", "--site", "0.z"], "has its own site and texts"),
         (["steer", "a b", "--direction", "gone"], "there is no direction at gone"),
         (["steer", "a b", *TEXTS, "--strength", "much"], "--strength 'much' should be numbers"),

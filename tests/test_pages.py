@@ -49,6 +49,11 @@ SETTINGS = {
         *("positions", "seed", "temperature", "new"),
     },
     "Probes": {"labels", "typed", "kind", "sites", "among", "n", "seed", "random", "text", "task"},
+    "SAE": {
+        *("sae", "by", "find", "density", "f1", "order", "prompt", "token", "latent", "edit"),
+        *("how", "strength", "seed", "temperature", "new"),
+    },
+    "Training": {"training", "log"},
     "Othello": {"game", "seed", "moves", "number", "reading", "probe", "from", "to", "alpha"},
 }
 

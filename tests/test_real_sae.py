@@ -1,10 +1,14 @@
 """The shipped dictionary of smollm2-135m's middle, on text of a few lines."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from statistics import mean
 
 import pytest
 import torch
 
+from probes.text import SHIPPED
 from sae.dictionary import SAE, check_sae
 from sae.saved import load_sae
 from workbench.errors import InputError
@@ -70,3 +74,15 @@ def test_it_is_refused_for_another_processing(sae: SAE, smollm2: Model):
         check_sae(replace(sae, model={**sae.model, "rounded": "0"}), smollm2)
     with pytest.raises(InputError, match="of another model"):
         check_sae(replace(sae, model={**sae.model, "processing": "folded"}), smollm2)
+
+
+def test_word_classes_are_read_by_a_few_latents(smollm2: Model, command: Callable[..., str]):
+    """In sentences of other making than its corpus, beside random directions and chance."""
+    name = "smollm2-135m-12-topk"
+    told = json.loads(
+        command("sae", "evaluate", name, "--labels", SHIPPED["word-classes"], "--json")
+    )
+    scores = {name: mean(by_k["5"]) for name, by_k in told["accuracies"].items()}
+    assert scores["SAE"] > 0.8 and scores["SAE"] > scores["untrained SAE"] + 0.1
+    assert scores["SAE, shuffled labels"] < 0.65
+    assert mean(told["dense"]["all of the activation"]) > 0.9

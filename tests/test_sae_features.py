@@ -1,18 +1,29 @@
 """What a latent is active on: counted again by loops, and rules whose answer is known."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from sae.activity import Activity, activity, load_activity, save_activity
+from sae.atlas import ATLAS, Atlas, atlas_of, load_atlas, make_atlas, save_atlas
 from sae.dictionary import SAE
-from sae.explanations import explain, load_rules, median_f1, save_rules, text_of
-from sae.features import feature
+from sae.explanations import Contexts, contexts, detected
+from sae.features import Example, Feature, feature, starts
+from sae.rules import (
+    explain,
+    load_rules,
+    median_f1,
+    of_random_directions,
+    save_rules,
+    text_of,
+)
 from sae.samples import Samples, samples
+from sae.saved import SHIPPED
 from tests.harvests import made_of
 from workbench import load
 from workbench.corpus import Corpus, from_ids
@@ -126,13 +137,24 @@ def model() -> Model:
     return load("induction-by-hand")
 
 
-def test_a_feature_is_what_the_text_says(sae: SAE, found: Activity, corpus: Corpus, model: Model):
+@pytest.fixture(scope="module")
+def fits(sae: SAE, model: Model) -> SAE:
+    """The same latents at the model's width, so that what they write has logits."""
     wide = model.architecture.d_model
     own = torch.zeros(5, wide)
     own[:, : min(wide, 2 * VOCAB)] = sae.W_dec[:, :wide]
     zero = torch.zeros(wide)
-    fits = SAE(sae.site, "jumprelu", own, sae.b_enc, own, zero, zero, None, sae.threshold)
-    page = feature(fits, found, corpus, model, 1, n=6)
+    return SAE(sae.site, "jumprelu", own, sae.b_enc, own, zero, zero, None, sae.threshold)
+
+
+@pytest.fixture(scope="module")
+def atlas(fits: SAE, found: Activity, corpus: Corpus, model: Model, rows: Samples) -> Atlas:
+    rules = explain(found, text_of(corpus, rows.train, rows.held_out))
+    return make_atlas(fits, found, corpus, model, rules)
+
+
+def test_a_feature_is_what_the_text_says(fits: SAE, found: Activity, corpus: Corpus, model: Model):
+    page = feature(fits, found, corpus, model, 1)
     assert len({one.context for one in page.top}) == len(page.top) == 6
     _places, values = found.of(1)
     assert page.largest == float(values.max()) == page.top[0].value
@@ -152,18 +174,86 @@ def test_a_feature_is_what_the_text_says(sae: SAE, found: Activity, corpus: Corp
     assert page.neighbours[0][1] <= 1 and 1 not in [latent for latent, _ in page.neighbours]
 
 
-def test_a_latent_that_is_never_active_has_a_page(found: Activity, corpus: Corpus, model: Model):
-    own = torch.nn.functional.normalize(torch.ones(5, model.architecture.d_model), dim=1)
-    zero = torch.zeros(model.architecture.d_model)
-    fits = SAE(
-        Site.parse("1.resid_post"), "jumprelu", own, torch.zeros(5), own, zero, zero, None,
-        torch.ones(5),
-    )  # fmt: skip
+def test_a_latent_that_is_never_active_has_a_page(
+    fits: SAE, found: Activity, corpus: Corpus, model: Model
+):
     page = feature(fits, found, corpus, model, 3)
     assert (page.top, page.bands, page.density, page.tokens) == ((), (), 0, ())
     other = from_ids("other", corpus.ids)
     with pytest.raises(InputError, match="of another corpus or SAE"):
         feature(fits, found, other, model, 3)
+    with pytest.raises(InputError, match="there is no latent 5; this dictionary has 0 to 4"):
+        feature(fits, found, corpus, model, 5)
+
+
+def plainly(page: Feature) -> tuple[Any, list[float]]:
+    """All of it as lists, and what stands where the lists have a 0.5: 16 bits hold about that."""
+    fractions: list[float] = []
+
+    def told(x: Any) -> Any:
+        if isinstance(x, float):
+            fractions.append(x)
+            return 0.5
+        if isinstance(x, torch.Tensor):
+            return told(x.tolist())
+        if isinstance(x, Example):
+            return told(vars(x))
+        if isinstance(x, dict):
+            return {name: told(value) for name, value in x.items()}
+        return [told(value) for value in x] if isinstance(x, list | tuple) else x
+
+    return told({name: value for name, value in vars(page).items() if name != "rule"}), fractions
+
+
+def test_an_atlas_has_every_latents_page(
+    atlas: Atlas, fits: SAE, found: Activity, corpus: Corpus, model: Model, tmp_path: Path
+):
+    """From the file, with neither corpus nor model, what is made from them of one latent."""
+    save_atlas(atlas, tmp_path / ATLAS)
+    back = load_atlas(tmp_path / ATLAS)
+    assert back.n_latents == 5 and atlas_of(tmp_path / "none") is None
+    for latent in range(5):
+        page = back.feature(latent)
+        whole, fractions = plainly(page)
+        as_made, exact = plainly(feature(fits, found, corpus, model, latent))
+        assert whole == as_made and fractions == pytest.approx(exact, rel=1e-3, abs=1e-6)
+        assert page.rule == atlas.rules[latent]
+    assert back.density.tolist() == pytest.approx(
+        [len(found.of(latent)[0]) / found.n_rows for latent in range(5)]
+    )
+    assert (back.corpus, back.corpus_name, back.n_ctx) == (corpus.digest, "letters", N_CTX)
+    with pytest.raises(InputError, match="there is no latent -1"):
+        back.feature(-1)
+
+
+def test_positions_are_counted_in_parts_of_a_context():
+    assert starts(13).tolist() == list(range(13))
+    parts = starts(128)
+    assert parts.tolist() == list(range(0, 128, 4))
+    uneven = starts(50)
+    assert len(uneven) == 32 and uneven[0] == 0 and {1, 2} == set(uneven.diff().tolist())
+    assert [int(p * 32 // 50) for p in uneven] == list(range(32))  # each begins its own part
+
+
+def test_an_atlas_is_searched_by_words(atlas: Atlas, model: Model):
+    """The pair's first token is only in the rule and the text, the second in both."""
+    seven, four = model.vocabulary.string(7), model.vocabulary.string(4)
+    assert atlas.rule(1) == f"pair: {seven!r} {four!r}" and atlas.rule(3) == "none"
+    assert f"»{four}«" in atlas.strongest[1] and atlas.strongest[3] == ""
+    assert 1 in atlas.search(f"pair: {seven.upper()}") and atlas.search("nothing like it") == []
+    assert 0 not in atlas.search("pair:")
+    assert atlas.search("") == list(range(5))
+
+
+def test_the_shipped_dictionary_has_its_atlas():
+    [name] = [name for name in SHIPPED if name.startswith("smollm2")]
+    atlas = atlas_of(name)
+    assert atlas is not None and (atlas.n_latents, atlas.corpus_name) == (4608, "smol-sample")
+    assert (SHIPPED[name] / ATLAS).stat().st_size < 8e6
+    [best] = [
+        latent for latent in atlas.search("gently slowly") if "carefully" in atlas.rule(latent)
+    ]
+    assert best == 7 and atlas.feature(7).top[0].value == float(atlas.largest[7])
 
 
 def test_the_command_line_from_text_to_features(
@@ -186,5 +276,74 @@ def test_the_command_line_from_text_to_features(
     assert told["fits"]["SAE"]["fvu"] < told["fits"]["untrained SAE"]["fvu"]
     shown = json.loads(command("sae", "features", folder, *shared, "--json", "--latent", 3))
     assert shown[0]["latent"] == 3
-    assert (folder / "activity.safetensors").exists()
+    for name in ("activity.safetensors", "rules.json"):
+        (folder / name).unlink()  # the atlas is enough
     assert "drawn by chance" in command("sae", "features", folder, *shared, "--random", 5)
+    assert not (folder / "rules.json").exists()
+
+
+def test_random_directions_are_explained_by_the_same_rows(sae: SAE, rows: Samples):
+    """Counted again from all rows: the largest of each about the mean, above 0.3 of the largest."""
+    by_chance = of_random_directions(sae, rows, 1)
+    draw = torch.Generator().manual_seed(0)
+    unit = torch.nn.functional.normalize(torch.randn(5, 2 * VOCAB, generator=draw), dim=1)
+    text = torch.from_numpy(rows.train | rows.held_out)
+    said = (rows.harvest.contexts(0, N)[text] - rows.mean) @ unit.T
+    best = said.where(said == said.amax(1, keepdim=True), 0.0).clamp_min(0)
+    strong = (best > 0.3 * best.amax(0)).sum(0).tolist()
+    assert [rule and rule.n_strong for rule in by_chance] == pytest.approx(strong, abs=1)
+
+
+LETTERS = "zabcdefghijk"  # token 1 is a
+
+
+@pytest.fixture(scope="module")
+def about(found: Activity, corpus: Corpus, rows: Samples) -> Contexts:
+    return contexts(found, corpus, rows.train, rows.held_out, 1, LETTERS.__getitem__, n=5)
+
+
+def test_a_language_model_is_shown_strong_and_silent_texts(
+    about: Contexts, found: Activity, corpus: Corpus, rows: Samples
+):
+    """Latent 1 is d after g: marked in what is shown, there in strong texts, in no silent one."""
+    assert all("g«d»" in text for text in about.shown)
+    assert about.strong and all("gd" in text and "«" not in text for text in about.strong)
+    assert len(about.silent) == 5 and not any("gd" in text for text in about.silent)
+    lines = ["".join(LETTERS[token] for token in context) for context in corpus.ids]
+    trained = [line for line, part in zip(lines, rows.train, strict=True) if part.any()]
+    held = [line for line, part in zip(lines, rows.held_out, strict=True) if part.any()]
+    for text in about.shown:
+        assert any(text.replace("«", "").replace("»", "") in line for line in trained)
+    for text in (*about.strong, *about.silent):
+        assert any(text in line for line in held)
+    with pytest.raises(InputError, match="latent 3 is not strongly active both in training"):
+        contexts(found, corpus, rows.train, rows.held_out, 3, LETTERS.__getitem__)
+    other = from_ids("other", corpus.ids)
+    with pytest.raises(InputError, match="of another corpus"):
+        contexts(found, other, rows.train, rows.held_out, 1, LETTERS.__getitem__)
+
+
+def test_detection_is_scored_by_what_a_scripted_model_says(about: Contexts):
+    heard: list[Sequence[str]] = []
+
+    def explain(texts: Sequence[str]) -> str:
+        heard.append(texts)
+        return "d after g"
+
+    def right(explanation: str, texts: Sequence[str]) -> list[bool]:
+        assert explanation == "d after g"
+        heard.append(texts)
+        return ["gd" in text for text in texts]
+
+    found = detected(about, explain, right)
+    assert (found.explanation, found.f1, found.balanced_accuracy) == ("d after g", 1, 1)
+    assert heard[0] == about.shown
+    assert sorted(heard[1]) == sorted([*about.strong, *about.silent])
+    assert list(heard[1]) != [*about.strong, *about.silent]  # the order gives nothing away
+    always = detected(about, explain, lambda _, texts: [True] * len(texts))
+    n, m = len(about.strong), len(about.silent)
+    assert always.balanced_accuracy == 0.5 and always.f1 == pytest.approx(2 * n / (2 * n + m))
+    wrong = detected(about, explain, lambda _, texts: ["gd" not in text for text in texts])
+    assert (wrong.f1, wrong.balanced_accuracy) == (0, 0)
+    with pytest.raises(InputError, match=r"1 answers on \d+ texts"):
+        detected(about, explain, lambda _, __: [True])

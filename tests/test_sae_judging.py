@@ -9,17 +9,19 @@ import torch
 from torch import Tensor
 
 from sae.baselines import components, random_dictionary, untrained
-from sae.dictionary import SAE
+from sae.claims import identity
 from sae.evaluation import fit, use
 from sae.judging import judge
 from sae.recipe import Recipe
 from sae.samples import samples
+from sae.slopes import Rows
 from sae.splicing import spliced
 from tests.conftest import VOCAB
 from workbench.cache import Store, harvest
 from workbench.corpus import Corpus, from_ids
 from workbench.errors import InputError
 from workbench.hooks import Edit, run
+from workbench.metrics import kl_divergence
 from workbench.models import Model
 from workbench.sites import Site
 
@@ -33,16 +35,6 @@ def corpus() -> Corpus:
     ids = np.random.default_rng(0).integers(1, VOCAB, (40, 12))
     ids[:, 0] = 0
     return from_ids("text", ids, bos_id=0)
-
-
-def identity(site: str, d: int) -> SAE:
-    """Two latents a dimension, one for each sign: nothing is lost."""
-    both = torch.cat([torch.eye(d), -torch.eye(d)])
-    zero = torch.zeros(d)
-    return SAE(
-        site=Site.parse(site), kind="standard", W_enc=both, b_enc=torch.zeros(2 * d), W_dec=both,
-        b_dec=zero, b_in=zero, k=None, threshold=torch.zeros(2 * d),
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("site", ["1.resid_post", "1.resid_pre", "2.resid_post", "1.mlp_out"])
@@ -71,10 +63,48 @@ def test_losses_are_those_of_edited_runs(site: str, tiny, corpus: Corpus):
     assert found.n_tokens.tolist() == [11.0] * 5
 
 
+@pytest.mark.parametrize("site", ["0.resid_post", "2.resid_post"])
+def test_only_counted_tokens_count(site: str, tiny, corpus: Corpus):
+    """Another number in each context, some none: as whole logits at the same places say."""
+    model: Model = tiny("llama")
+    draw = np.random.default_rng(1)
+    counted = (corpus.documents >= 0) & (draw.random(corpus.ids.shape) < 0.4)
+    counted[3] = False
+    found = spliced(model, corpus, Site.parse(site), {"none": torch.zeros_like}, counted, batch=7)
+
+    def edit(x: Tensor) -> Tensor:
+        x[:, 1:] = 0
+        return x
+
+    ids = torch.from_numpy(corpus.ids.astype(np.int64))
+    both = [run(model, ids).logits, run(model, ids, edit=Edit(site, edit)).logits]
+    clean, none = (one.double().log_softmax(-1)[:, :-1] for one in both if one is not None)
+    taken = torch.from_numpy(counted[:, 1:])
+    kept = torch.from_numpy(counted[:, 1:].any(1))
+    assert not kept[3] and len(found.n_tokens) == int(kept.sum())
+    for name, log_probs in (("clean", clean), ("none", none)):
+        losses = -log_probs.gather(2, ids[:, 1:, None])[..., 0] * taken
+        expected = losses.sum(1)[kept].float()
+        torch.testing.assert_close(found.losses[name], expected, rtol=1e-5, atol=1e-5)
+    kl = (kl_divergence(clean, none) * taken).sum(1)[kept].float()
+    torch.testing.assert_close(found.kl["none"], kl, rtol=1e-4, atol=1e-5)
+    assert found.n_tokens.tolist() == taken.sum(1)[kept].tolist()
+
+
+def test_what_is_not_finite_is_refused(tiny, corpus: Corpus):
+    model: Model = tiny("gpt2")
+
+    def broken(x: Tensor) -> Tensor:
+        return x * torch.nan
+
+    with pytest.raises(InputError, match="logits that are not finite"):
+        spliced(model, corpus, Site.parse("1.mlp_out"), {"broken": broken}, corpus.documents >= 0)
+
+
 def test_identity_recovers_all_and_the_ablation_nothing(tiny, corpus: Corpus):
     model: Model = tiny("llama")
     d = model.architecture.d_model
-    stand_ins = {"identity": identity("1.resid_post", d), "zero": torch.zeros_like}
+    stand_ins = {"identity": identity(Site.parse("1.resid_post"), d), "zero": torch.zeros_like}
     site = Site.parse("1.resid_post")
     found = spliced(model, corpus, site, stand_ins, corpus.documents >= 0)
     assert float(found.recovered("identity", "zero").mean) == pytest.approx(1, abs=1e-4)
@@ -103,11 +133,11 @@ def test_sinks_and_bos_are_never_replaced(tiny, corpus: Corpus):
 
 def test_fvu_is_about_the_rows_own_mean():
     x = drawn(500, 6) + 10
-    perfect = fit([x[:300], x[300:]], x.mean(0), lambda rows: rows)
+    perfect = fit([Rows(x[:300]), Rows(x[300:])], x.mean(0), lambda rows: rows)
     assert (perfect.fvu, perfect.shrinkage) == (0, pytest.approx(1))
-    mean = fit([x], x.mean(0), lambda rows: x.mean(0).expand_as(rows))
+    mean = fit([Rows(x)], x.mean(0), lambda rows: x.mean(0).expand_as(rows))
     assert mean.fvu == pytest.approx(1)  # though almost all of the length is explained
-    small = fit([x], x.mean(0), lambda rows: x.mean(0) + 0.5 * (rows - x.mean(0)))
+    small = fit([Rows(x)], x.mean(0), lambda rows: x.mean(0) + 0.5 * (rows - x.mean(0)))
     assert (small.fvu, small.shrinkage) == (pytest.approx(0.25), pytest.approx(2))
     assert small.n == 500 and 0.9 < small.cosine < 1
 
@@ -118,22 +148,22 @@ def test_principal_components_are_numpys():
     _, _, expected = np.linalg.svd((x - x.mean(0)).double().numpy(), full_matrices=False)
     along = (found.directions.double().numpy() * expected).sum(1)
     np.testing.assert_allclose(np.abs(along), 1, atol=1e-4)
-    fits = [fit([x], x.mean(0), found.first(k)).fvu for k in (1, 3, 7)]
+    fits = [fit([Rows(x)], x.mean(0), found.first(k)).fvu for k in (1, 3, 7)]
     assert fits == sorted(fits, reverse=True) and fits[-1] < 1e-6
-    assert fit([x], x.mean(0), found.largest(3)).fvu <= fits[1]
+    assert fit([Rows(x)], x.mean(0), found.largest(3)).fvu <= fits[1]
 
 
 def test_solved_values_fit_better_than_products():
     x = drawn(300, 12)
     recipe = Recipe(width=96, k=4)
-    solved = fit([x], x.mean(0), random_dictionary(recipe, x.mean(0)))
-    plain = fit([x], x.mean(0), untrained(recipe, x.mean(0)))
+    solved = fit([Rows(x)], x.mean(0), random_dictionary(recipe, x.mean(0)))
+    plain = fit([Rows(x)], x.mean(0), untrained(recipe, Site.parse("1.resid_post"), x.mean(0)))
     assert solved.fvu < plain.fvu
     assert solved.shrinkage == pytest.approx(1, abs=0.02)
 
 
 def test_use_counts_what_is_active():
-    sae = identity("1.resid_post", 4)
+    sae = identity(Site.parse("1.resid_post"), 4)
     x = torch.tensor([[1.0, -1, 0, 0], [2, 0, 0, 0]])
     found = use(sae, [x])
     assert found.counts.tolist() == [2, 0, 0, 0, 0, 1, 0, 0]
@@ -145,11 +175,11 @@ def test_a_judgement_of_a_harvest(tiny, corpus: Corpus, tmp_path: Path):
     site = Site.parse("1.resid_post")
     kept = harvest(model, corpus, site, Store(tmp_path))
     rows = samples(kept[site], held_out=0.2)
-    sae = identity("1.resid_post", model.architecture.d_model)
+    sae = identity(Site.parse("1.resid_post"), model.architecture.d_model)
     found = judge(sae, rows, model, contexts=5)
     assert found.fits["SAE"].fvu < 1e-8 and found.use.l0 == pytest.approx(24)
     assert {"PCA, first 24", "PCA, largest 24", "random dictionary"} < set(found.fits)
     assert len(found.spliced.n_tokens) == 5
     assert found.use.n == int((rows.train | rows.held_out).sum())
-    with pytest.raises(InputError, match=r"this SAE is of 0\.resid_post"):
+    with pytest.raises(InputError, match=r"this is the SAE of 0\.resid_post"):
         judge(replace(sae, site=Site.parse("0.resid_post")), rows, model)

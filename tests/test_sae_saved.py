@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sae.dictionary import SAE, check_sae
-from sae.saved import load_sae, save_sae
+from sae.saved import SHIPPED, listed_saes, load_sae, save_sae
 from workbench import load
 from workbench.cache import DamagedError
 from workbench.errors import InputError
@@ -89,6 +89,32 @@ def test_ours_come_back_as_they_were(tmp_path: Path):
     assert (back.site, back.kind, back.k, back.card) == (own.site, "topk", 4, own.card)
 
 
+@pytest.mark.parametrize("k", [4, None])
+@pytest.mark.parametrize("skip", [True, False])
+def test_transcoders_and_crosscoders_come_back(skip: bool, k: int | None, tmp_path: Path):
+    """In the same files; SAELens, which has no such dictionaries, refuses them."""
+    own = replace(made(k), out=Site.parse("1.mlp_out"), b_in=drawn(8, seed=6))
+    own = replace(own, skip=drawn(8, 8, seed=7) if skip else None)
+    both = replace(made(k), others=(Site.parse("2.resid_post"),))
+    x = drawn(50, 8, seed=9)
+    for name, one in (("transcoder", own), ("crosscoder", both)):
+        save_sae(one, tmp_path / name)
+        back = load_sae(tmp_path / name)
+        assert torch.equal(back.encode(x), one.encode(x)) and torch.equal(back(x), one(x))
+        assert (back.reads, back.writes, back.name) == (one.reads, one.writes, one.name)
+        with pytest.raises(KeyError, match=f"lensbench_{name}"):
+            Peer.load_from_disk(tmp_path / name)
+
+
+def test_those_at_hand_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    save_sae(made(), tmp_path / "saes" / "one")
+    save_sae(made(), tmp_path / "saes" / "sweep" / "k4")
+    assert list(listed_saes()) == [*SHIPPED, "one", "sweep/k4"]
+    for name in ("one", "sweep/k4"):
+        assert torch.equal(load_sae(name).W_enc, made().W_enc)
+
+
 def test_what_is_no_sae_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="there is no SAE in"):
         load_sae(tmp_path)
@@ -100,6 +126,7 @@ def test_what_is_no_sae_is_refused(tmp_path: Path):
     for change, told in (
         ({"architecture": "temporal"}, "architecture 'temporal'"),
         ({"normalize_activations": "layer_norm"}, "normalises activations"),
+        ({"reshape_activations": "hook_z"}, "all heads in one row"),
         ({"d_sae": 25}, "field W_enc: expected"),
     ):
         config.write_text(json.dumps(plain | change))

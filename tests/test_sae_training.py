@@ -1,6 +1,6 @@
 """Dictionaries in training: gradients against autograd and SAELens, planted truth, resumption."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,11 +28,14 @@ from sae.dictionary import SAE
 from sae.folding import folded
 from sae.recipe import KINDS, Recipe
 from sae.run import train_into
-from sae.samples import Samples, samples
+from sae.samples import SINK, Samples, samples
 from sae.saved import load_sae, save_sae
+from sae.slopes import Rows
 from sae.training import Training
 from tests.harvests import made_of, planted, text
 from workbench import load
+from workbench.cache import Store, harvest, live
+from workbench.corpus import from_ids
 from workbench.errors import InputError
 from workbench.models import Model
 
@@ -158,9 +161,9 @@ def test_neither_bos_nor_held_out_documents_train(rows: tuple[Samples, Tensor]):
     assert not (found.train & found.held_out).any()
     documents = found.harvest.corpus.documents
     assert not set(documents[found.train]) & set(documents[found.held_out])
-    seen = next(found.batches(4096, seed=0))[0]
-    assert float(seen.mean()) == pytest.approx(float(found.mean.mean()) * found.factor, rel=0.05)
-    spread = (seen - found.mean * found.factor).square().mean()
+    seen, factor = next(found.batches(4096, seed=0))[0].x, float(found.read.factors[0])
+    assert float(seen.mean()) == pytest.approx(float(found.mean.mean()) * factor, rel=0.05)
+    spread = (seen - found.mean * factor).square().mean()
     assert float(spread) == pytest.approx(1.0, rel=0.05)
 
 
@@ -195,15 +198,16 @@ def test_the_scale_is_folded_in(kind: str, rows: tuple[Samples, Tensor], model: 
     """What is saved does to the model's rows what training did to scaled ones."""
     found, _ = rows
     recipe = Recipe(kind, 64, 4, penalty=0.05, steps=9, batch=512, warmup=0)
-    training = Training(recipe, found.mean * found.factor, CPU)
+    factor = float(found.read.factors[0])
+    training = Training(recipe, found.mean * factor, CPU)
     for _, (batch, _state) in zip(range(9), found.batches(512, seed=0), strict=False):
-        training.step(training.slopes(batch), len(batch))
+        training.step(training.slopes(batch.x), len(batch))
     made = folded(training, found, model, {})
-    batch, _ = next(found.batches(512, seed=5))
+    batch = next(found.batches(512, seed=5))[0].x
     slopes = training.slopes(batch)
-    out = made(batch / found.factor) * found.factor
+    out = made(batch / factor) * factor
     if kind in ("batchtopk", "matryoshka"):  # used with a threshold, trained by rank
-        assert float(made.codes(batch / found.factor).latents.numel()) / 512 < 64
+        assert float(made.codes(batch / factor).latents.numel()) / 512 < 64
         return
     loss = (out - batch).square().sum() / len(batch)
     assert float(loss) == pytest.approx(float(slopes.losses["reconstruction"]), rel=1e-4)
@@ -227,6 +231,41 @@ def test_a_stopped_training_continues_bit_for_bit(
     assert whole.card["log"] == cut.card["log"]
     dead = [row["n_dead"] for row in whole.card["log"] if 25 < row["step"] < 40]
     assert kind == "gated" or max(dead) > 0, "the counters must matter where it was cut"
+
+
+def test_activations_that_nobody_keeps_train_and_resume_bit_for_bit(
+    tiny: Callable[..., Model], tmp_path: Path
+):
+    """Stopped inside a buffer of the second epoch, whose forwards are done again."""
+    small = tiny("llama")
+    ids = np.random.default_rng(0).integers(1, 40, (40, 8))
+    corpus = from_ids("text", ids, bos_id=0)
+
+    def streamed() -> Samples:
+        return samples(list(live(small, corpus, ["0.resid_post"]).values()))
+
+    found, recipe = streamed(), Recipe("batchtopk", 32, 3, steps=20, batch=32)
+    trained(tmp_path / "whole", found, small, recipe)
+    for done, _total, _rows in train_into(tmp_path / "cut", found, small, [recipe]):
+        if done == 13:
+            break
+    trained(tmp_path / "cut", streamed(), small, recipe, resume=True)
+    whole, cut = (load_sae(tmp_path / name / "batchtopk", small) for name in ("whole", "cut"))
+    assert torch.equal(whole.W_enc, cut.W_enc) and torch.equal(whole.W_dec, cut.W_dec)
+    kept = harvest(small, corpus, ["0.resid_post"], Store(tmp_path / "store"))
+    torch.testing.assert_close(found.mean, samples(kept["0.resid_post"]).mean)
+
+
+def test_sinks_in_what_is_streamed_do_not_train(tiny: Callable[..., Model]):
+    small = tiny("llama")
+    ids = np.random.default_rng(0).integers(1, 40, (10, 8))
+    found = samples(list(live(small, from_ids("text", ids), ["0.resid_post"]).values()))
+    norms = found.harvest.contexts(0, 10).norm(dim=-1)[torch.from_numpy(found.train)]
+    limit = float(norms.sort().values[-3] + norms.sort().values[-4]) / 2  # three are longer
+    strict = replace(found, medians=dict.fromkeys(found.medians, limit / SINK))
+    rows = next(strict.batches(10**6, seed=0))[0]
+    assert len(rows) == len(norms) - 3
+    assert float((rows.x / found.read.factors).norm(dim=-1).max()) < limit
 
 
 def test_one_that_was_killed_before_it_was_saved_is_saved_on_resuming(
@@ -253,6 +292,67 @@ def test_one_that_was_killed_before_it_was_saved_is_saved_on_resuming(
         assert torch.equal(one.W_dec, other.W_dec)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_dead_latents_are_begun_anew_from_rows_made_badly(kind: str):
+    """Each at a row of its own, with nothing left of its optimiser's past; the others stay."""
+    recipe = Recipe(kind, WIDTH, K, 0.3, steps=99, batch=40, aux=0.0, resample=4, warmup=0)
+    plain, training = (
+        Training(one, drawn(D, seed=1), CPU) for one in (replace(recipe, resample=0), recipe)
+    )
+    rows = drawn(40, D, seed=9) + drawn(D, seed=1)
+    rows[7] *= 30  # by far the worst
+    for _ in range(4):
+        for one in (plain, training):
+            one.silent[5:12] = 10**9
+            found = one.slopes(rows)
+            found.fired[5:12] = False
+            one.step(found, len(rows))
+    anew = training.silent == 0
+    assert anew[5:12].all() and not training.dead.any() and plain.dead.sum() == 7
+    centre = rows - training.weights["b_dec"]
+    for name in ("W_dec", "W_enc"):
+        row = training.weights[name][5:12]
+        cosines = torch.cosine_similarity(row[:, None], centre[None], dim=2)
+        torch.testing.assert_close(cosines.amax(1), torch.ones(7), atol=0.05, rtol=0)
+        assert len(set(cosines.argmax(1).tolist())) == 7 and 7 in cosines.argmax(1)
+        same = [training.weights[name][:5], plain.weights[name][:5]]
+        assert torch.equal(*same)
+    state = training.state()
+    assert not state["adam.W_enc.exp_avg"][5:12].any() and state["adam.W_enc.exp_avg"][:5].any()
+
+
+def test_none_is_begun_anew_in_the_second_half():
+    recipe = Recipe("topk", WIDTH, K, steps=10, batch=40, resample=2)
+    training = Training(recipe, drawn(D), CPU)
+    rows, given = drawn(40, D, seed=3), []
+    for _ in range(10):
+        training.silent[:3] = 10**9
+        found = training.slopes(rows)
+        given.append(found.hardest is not None)
+        training.step(found, 40)
+    assert given == [False, True, False, True, False, False, False, False, False, False]
+
+
+@pytest.mark.parametrize("kind", ["standard", "jumprelu", "gated"])
+def test_free_decoder_rows_are_folded_to_unit_ones(
+    kind: str, rows: tuple[Samples, Tensor], model: Model
+):
+    found, _ = rows
+    factor = float(found.read.factors[0])
+    recipe = Recipe(kind, 64, penalty=0.05, steps=30, batch=512, warmup=0, free=True, rate=1e-2)
+    training = Training(recipe, found.mean * factor, CPU)
+    for _, (batch, _state) in zip(range(30), found.batches(512, seed=0), strict=False):
+        training.step(training.slopes(batch.x), len(batch))
+    lengths = training.weights["W_dec"].norm(dim=1)
+    assert float((lengths - 1).abs().max()) > 0.05, "they were free"
+    made = folded(training, found, model, {})
+    torch.testing.assert_close(made.W_dec.norm(dim=1), torch.ones(64))
+    batch = next(found.batches(512, seed=5))[0].x
+    loss = (made(batch / factor) * factor - batch).square().sum() / len(batch)
+    expected = training.slopes(batch).losses["reconstruction"]
+    assert float(loss) == pytest.approx(float(expected), rel=1e-4)
+
+
 def test_several_read_each_row_once_and_are_what_they_are_alone(
     rows: tuple[Samples, Tensor], model: Model, tmp_path: Path
 ):
@@ -273,7 +373,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_kept_state(
 
     def spoiled(self: Samples, size: int, **more):
         for number, (batch, state) in enumerate(plain(self, size, **more)):
-            yield batch * (torch.nan if number == 17 else 1), state
+            yield Rows(batch.x * (torch.nan if number == 17 else 1)), state
 
     monkeypatch.setattr(Samples, "batches", spoiled)
     with pytest.raises(InputError, match=r"not finite at step 18 .*'row': 4352"):
@@ -289,6 +389,8 @@ def test_what_cannot_be_trained_is_said(rows: tuple[Samples, Tensor], model: Mod
     found, _ = rows
     with pytest.raises(InputError, match="k 65 of 64 latents"):
         Recipe("topk", 64, 65)
+    with pytest.raises(InputError, match="free decoder rows of kind topk"):
+        Recipe("topk", 64, 3, free=True)
     with pytest.raises(InputError, match="rows to train on, a batch is 99,999"):
         trained(tmp_path / "a", found, model, Recipe(batch=99_999))
     with pytest.raises(InputError, match="no training to resume"):

@@ -10,12 +10,15 @@ from typing import Any
 import safetensors.torch
 import torch
 import xxhash
+from jaxtyping import Int, Integer
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from workbench.cache import DamagedError
 from workbench.cache.files import write_whole
 from workbench.errors import InputError
+
+_HEADER = 100_000_000  # bytes: safetensors' own limit
 
 
 def write_carded(
@@ -61,6 +64,29 @@ def read_carded(path: Path, *, what: str, fmt: int) -> tuple[dict[str, Any], dic
     if (found := checksum(card, tensors)) != expected:
         raise damaged(path, what, "checksum", expected, found)
     return card, tensors
+
+
+def read_card(path: Path, *, what: str) -> dict[str, Any]:
+    """Only the card, however large the tensors are; the checksum is over both and not looked at.
+
+    Raises as `read_carded`.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no {what} at {path}; give a file that this workbench wrote")
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = file.read(min(size, _HEADER))
+        return dict(json.loads(json.loads(header)["__metadata__"]["card"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise damaged(path, what, "file", f"safetensors with a {what}'s card", error) from error
+
+
+def fewest_bytes(numbers: Int[Tensor, "*shape"]) -> Integer[Tensor, "*shape"]:
+    """Whole numbers from -1, plus 1, in the smallest type that holds them; `.int() - 1` undoes."""
+    largest = int(numbers.max()) + 1 if numbers.numel() else 0
+    fits = torch.uint8 if largest < 2**8 else torch.uint16 if largest < 2**16 else torch.int32
+    return (numbers + 1).to(fits)
 
 
 def expect_fields(path: Path, what: str, card: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:

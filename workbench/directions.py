@@ -173,6 +173,7 @@ def check_made_for(
     expand(site, sites(model))
     sizes, axis = model.architecture, site.kind.axes.split()[-1]
     expected = {"d_model": sizes.d_model, "d_head": sizes.d_head, "d_vocab": sizes.d_vocab}
+    expected["d_mlp"] = sizes.d_mlp
     if flat and site.head is None and site.kind.head_axis is not None:
         expected = {name: size * sites(model)[site] for name, size in expected.items()}
     if expected.get(axis, width) != width:

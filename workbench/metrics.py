@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -19,11 +18,8 @@ def token_loss(
 
     Column i is the loss at position i on token i + 1; NaN where either of them is padding.
     """
-    losses = torch.nn.functional.cross_entropy(
-        rearrange(logits[:, :-1].float(), "batch pos vocab -> batch vocab pos"),
-        ids[:, 1:].long(),
-        reduction="none",
-    )
+    told, after = logits[:, :-1].float(), ids[:, 1:, None].long()
+    losses = told.logsumexp(-1) - told.gather(-1, after)[..., 0]
     return losses if mask is None else losses.masked_fill(~_pairs(mask), torch.nan)
 
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:  # torch must not load for --help
     from workbench.corpus import Corpus
     from workbench.models import Model
 
-ACTIONS = ("train", "sweep", "evaluate", "features")
-OF_AN_SAE = ("evaluate", "features")
+ACTIONS = ("train", "sweep", "evaluate", "features", "export")
+FORMS = ("float32", "float16", "bfloat16", "sparsify", "dictionary_learning")
+OF_AN_SAE = ("evaluate", "features", "export")
 _NUMBERS = {
     "kind": str,
     "width": int,
@@ -28,24 +29,42 @@ _NUMBERS = {
     "batch": int,
     "rate": float,
     "dead_after": int,
+    "resample": int,
     "seed": int,
 }
 _SWEPT = ("kind", "width", "k", "penalty", "rate", "seed")
-_NOT_KEPT = ("action", "config", "json", "html", "out", "resume", "dry_run", "run", "command")
+_OF_ONE_RUN = ("action", "config", "json", "html", "out", "resume", "dry_run", "run", "command")
+_OF_THE_MACHINE = ("device", "threads", "store_limit", "verbose")
+_TRAINING = (*_NUMBERS, "to", "free", "no_skip", "bfloat16", "resume", "dry_run")
+_ONLY = {  # what takes an argument that not all of them take
+    **dict.fromkeys(_TRAINING, ("train", "sweep")),
+    **dict.fromkeys(("contexts", "no_rivals", "labels", "among", "against"), ("evaluate",)),
+    **dict.fromkeys(("random", "again"), ("features",)),
+    **dict.fromkeys(("first", "neuronpedia", "form"), ("export",)),
+    "latent": ("features", "export"),
+    "out": ("train", "sweep", "export"),
+    "html": ("evaluate", "export"),
+    "insist": OF_AN_SAE,
+}
 _EXPANSION = 8  # latents a dimension, where no width is given
 
 
 def configure(parser: ArgumentParser) -> None:
     parser.add_argument("action", choices=ACTIONS)
-    parser.add_argument(
-        "file", nargs="?", type=Path, metavar="SAE", help="evaluate, features: its folder"
-    )
+    parser.add_argument("file", nargs="?", type=Path, metavar="SAE", help="evaluate, features, "
+                        "export: its folder or name")  # fmt: skip
     parser.add_argument("--config", type=Path, help="a JSON object of these arguments")
+    parser.add_argument("--insist", action="store_true", help="take an SAE of another model where "
+                        "it fits; every output says so")  # fmt: skip
     data = parser.add_argument_group("activations")
-    data.add_argument("--corpus", default="smol-sample", help="text to read (%(default)s)")
-    data.add_argument(
-        "--site", help="a place with one vector for each token, such as 12.resid_post"
-    )
+    data.add_argument("--corpus", default="smol-sample", help="text to read, or labels that "
+                      "draw their own, such as othello-mine (%(default)s)")  # fmt: skip
+    data.add_argument("--site", help="a place with one vector for each token, such as "
+                      "12.resid_post; several with commas between: a crosscoder")  # fmt: skip
+    data.add_argument("--to", metavar="SITE", help="a transcoder: from --site (12.mlp_in) to this "
+                      "(12.mlp_out)")  # fmt: skip
+    data.add_argument("--stream", action="store_true", help="activations are made when they are "
+                      "needed, none are kept")  # fmt: skip
     add_corpus(parser)
     add_bos(parser)
     how = parser.add_argument_group("training (sweep: several of a kind, with commas between)")
@@ -60,6 +79,11 @@ def configure(parser: ArgumentParser) -> None:
     how.add_argument("--dead-after", default="500000", metavar="ROWS", help="silent for so many "
                      "rows, a latent counts as dead (%(default)s)")  # fmt: skip
     how.add_argument("--seed", default="0", help="of the first weights (%(default)s)")
+    how.add_argument("--resample", default="0", metavar="STEPS", help="begin dead latents anew "
+                     "each so many steps (never)")  # fmt: skip
+    how.add_argument("--free", action="store_true", help="decoder rows of any length (standard, "
+                     "jumprelu, gated)")  # fmt: skip
+    how.add_argument("--no-skip", action="store_true", help="a transcoder without a linear skip")
     how.add_argument("--bfloat16", action="store_true", help="choose latents in bfloat16: faster")
     how.add_argument("--out", type=Path, metavar="FOLDER", help="where it lies (the home's saes)")
     how.add_argument("--resume", action="store_true", help="go on where it was stopped")
@@ -68,11 +92,23 @@ def configure(parser: ArgumentParser) -> None:
     judged.add_argument("--contexts", type=int, default=200, help="held-out contexts that losses "
                         "are told on (%(default)s)")  # fmt: skip
     judged.add_argument("--no-rivals", action="store_true", help="without PCA and random ones")
+    judged.add_argument("--labels", metavar="NAME|FILE", help="instead: what latents say of these "
+                        "labels (othello-mine, or a .csv, .jsonl or tagged .txt file)")  # fmt: skip
+    judged.add_argument("--among", metavar="C,C", help="of these classes only")
+    judged.add_argument("--against", type=Path, nargs="+", metavar="SAE", help="instead: whether "
+                        "these have the same latents")  # fmt: skip
     shown = parser.add_argument_group("features")
     shown.add_argument("--latent", metavar="N,N", help="show these")
     shown.add_argument("--random", type=int, default=15, help="without --latent: so many, drawn "
                        "by chance (%(default)s)")  # fmt: skip
     shown.add_argument("--again", action="store_true", help="read the corpus again")
+    written = parser.add_argument_group("export (pages with --html; --latent chooses)")
+    written.add_argument("--first", type=int, default=100, help="without --latent: pages of so "
+                         "many (%(default)s)")  # fmt: skip
+    written.add_argument("--neuronpedia", type=Path, metavar="FOLDER", help="upload JSON")
+    written.add_argument("--as", dest="form", choices=FORMS, default=FORMS[0], help="a copy in "
+                         "--out: SAELens' with weights so stored, or another library's "
+                         "(%(default)s)")  # fmt: skip
     options.add_model(parser)
     options.add_store(parser)
     options.add_output(parser)
@@ -82,9 +118,14 @@ def configure(parser: ArgumentParser) -> None:
 def asked(arguments: Namespace) -> Namespace:
     """What was typed, then the config file, then what an SAE was made with, then defaults.
 
-    Raises `InputError` for a config that is none, and where an SAE's folder lacks or is too much.
+    Raises `InputError` for a config that is none, where an SAE's folder lacks or is too much, and
+    for what was typed and is not used.
     """
     given, beneath = config.typed(arguments)
+    unused = [name for name in given if arguments.action not in _ONLY.get(name, ACTIONS)]
+    if unused:
+        told = ", ".join("--as" if n == "form" else f"--{n.replace('_', '-')}" for n in unused)
+        raise InputError(f"`workbench sae {arguments.action}` takes no {told}")
     found = config.read(configure, arguments.action, given.get("config"))
     file = given.get("file", found.get("file"))
     if (arguments.action in OF_AN_SAE) != (file is not None):
@@ -98,7 +139,7 @@ def asked(arguments: Namespace) -> Namespace:
             configure, arguments.action, about_sae(file).get("arguments", {}), f"{file}: arguments"
         )
     whole = Namespace(**{**beneath, **card, **found, **given})
-    if whole.site is None:
+    if whole.site is None and arguments.action != "export":
         raise InputError(
             "give --site: a place with one vector for each token, such as 12.resid_post"
         )
@@ -115,7 +156,12 @@ def recipes(arguments: Namespace, width: int) -> list[Recipe]:
     given = {**vars(arguments), "width": arguments.width or str(_EXPANSION * width)}
     values = {name: _values(arguments.action, name, str(given[name])) for name in _NUMBERS}
     return [
-        Recipe(**dict(zip(values, one, strict=True)), bfloat16=arguments.bfloat16)
+        Recipe(
+            **dict(zip(values, one, strict=True)),
+            bfloat16=arguments.bfloat16,
+            free=arguments.free,
+            skip=arguments.to is not None and not arguments.no_skip,
+        )
         for one in itertools.product(*values.values())
     ]
 
@@ -148,7 +194,10 @@ def reproducing(arguments: Namespace) -> dict[str, Any]:
     return {
         name: str(value) if isinstance(value, Path) else value
         for name, value in vars(arguments).items()
-        if name not in (*_NOT_KEPT, "verbose") and value is not None and value is not False
+        if name not in (*_OF_ONE_RUN, *_OF_THE_MACHINE)
+        and "train" in _ONLY.get(name, ACTIONS)
+        and value is not None
+        and value is not False
     }
 
 
@@ -159,5 +208,6 @@ def folder(arguments: Namespace, model: Model, corpus: Corpus) -> Path:
     if arguments.out is not None:
         return arguments.out
     short = model.name.rstrip("/").split("/")[-1]
-    what = [short, arguments.site, arguments.kind, arguments.width or "", Path(corpus.name).stem]
+    ends = [arguments.site, arguments.to or ""]
+    what = [short, *ends, arguments.kind, arguments.width or "", Path(corpus.name).stem]
     return home() / "saes" / re.sub(r"[^\w.-]+", "-", " ".join(filter(None, what)))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.commands.sae_asked import latents
-from sae.commands.sae_rows import rows_of
+from sae.commands.sae_opened import mark, marked, opened_apart
+from sae.commands.sae_rows import corpus_of, rows_of
 from workbench.commands import options, output
-from workbench.commands.corpus import open_corpus
 from workbench.errors import InputError
 
 if TYPE_CHECKING:  # torch must not load for --help
     from sae.activity import Activity
+    from sae.atlas import Atlas
     from sae.dictionary import SAE
-    from sae.explanations import Rule
     from sae.features import Example, Feature
+    from sae.rules import Rule
+    from sae.samples import Samples
     from workbench.corpus import Corpus
     from workbench.models import Model
 
@@ -29,82 +31,98 @@ def features(arguments: Namespace) -> int:
     # torch loads here, not for --help
     import torch
 
-    from sae.explanations import median_f1
-    from sae.features import feature
-    from sae.saved import load_sae
+    from sae.rules import median_f1
 
     model = options.open_model(arguments)
-    sae = load_sae(arguments.file, model)
-    corpus = open_corpus(arguments, arguments.corpus, model)
+    sae = opened_apart(arguments, model)
     started = time.perf_counter()
-    found, rules = _described(arguments, sae, model, corpus)
+    atlas = atlas_for(arguments, sae, model)
     draw = torch.Generator().manual_seed(0)
     some = torch.randperm(sae.n_latents, generator=draw)[: arguments.random].tolist()
     asked = latents(arguments)
-    pages = [feature(sae, found, corpus, model, one) for one in asked or some]
+    pages = [atlas.feature(one) for one in asked or some]
     seconds = time.perf_counter() - started
     if arguments.json:
-        output.dump([_plain(page, rules[page.latent], model) for page in pages])
+        output.dump([{**plain(atlas, page), **marked(sae)} for page in pages])
     else:
         for page in pages if asked else ():
-            _show(page, rules[page.latent], model)
+            _show(atlas, page)
         if not asked:
-            _table(pages, rules, model)
+            _table(atlas, pages)
         output.say(
-            f"median held-out F1 of the rules {median_f1(rules):.2f}, over "
-            f"{len(rules) - rules.count(None):,} of {len(rules):,} latents; {seconds:.0f} s"
+            f"on {atlas.n_rows:,} rows of {atlas.corpus_name}{mark(sae)}: median held-out F1 of "
+            f"the rules {median_f1(atlas.rules):.2f} (of as many random directions "
+            f"{atlas.random_f1:.2f}), over {len(atlas.rules) - atlas.rules.count(None):,} of "
+            f"{atlas.n_latents:,} latents; {seconds:.0f} s"
         )
     output.record("sae features", model, [], arguments, seconds, [arguments.file])
     return 0
 
 
-def _described(
-    arguments: Namespace, sae: SAE, model: Model, corpus: Corpus
-) -> tuple[Activity, list[Rule | None]]:
-    """From the SAE's folder, where they are of this corpus; else made, and kept there."""
-    from sae.activity import activity, load_activity, save_activity
-    from sae.explanations import explain, load_rules, save_rules, text_of
+def atlas_for(arguments: Namespace, sae: SAE, model: Model) -> Atlas:
+    """What is known of an SAE's latents: read where it is at hand, else made, and kept there."""
+    from sae.atlas import ATLAS, atlas_of, make_atlas, place_of, save_atlas
+    from sae.rules import median_f1, of_random_directions
 
-    folder = _place(arguments.file)
+    kept = None if arguments.again else atlas_of(arguments.file)
+    usual = (sae.card.get("arguments") or {}).get("corpus")
+    if kept is not None and arguments.corpus == usual:
+        return kept
+    corpus = corpus_of(arguments, model)
+    if kept is not None:
+        _check(kept.corpus, kept.corpus_name, corpus)
+        return kept
+    rows = rows_of(arguments, model, corpus)
+    found, rules = _described(arguments, sae, rows)
+    with options.bar("latents of random directions") as progress:
+        k = sae.k or max(1, round(len(found.places) / found.n_rows))
+        by_chance = of_random_directions(sae, rows, k, progress)
+    with options.bar("latents") as progress:
+        atlas = make_atlas(
+            sae, found, corpus, model, rules, progress, random_f1=median_f1(by_chance)
+        )
+    save_atlas(atlas, place_of(arguments.file) / ATLAS)
+    return atlas
+
+
+def _described(arguments: Namespace, sae: SAE, rows: Samples) -> tuple[Activity, list[Rule | None]]:
+    """From the SAE's place, where they are of this corpus; else made, and kept there."""
+    from sae.activity import activity, load_activity, save_activity
+    from sae.atlas import place_of
+    from sae.rules import explain, load_rules, save_rules, text_of
+
+    folder, corpus = place_of(arguments.file), rows.harvest.corpus
     kept, told = folder / ACTIVITY, folder / RULES
     if kept.exists() and told.exists() and not arguments.again:
         found = load_activity(kept)
-        if found.corpus != corpus.digest:
-            raise InputError(
-                f"{kept} is of another corpus than {corpus.name}; give that, or --again to read "
-                "this one"
-            )
+        _check(found.corpus, "another", corpus)
         return found, load_rules(told)
-    rows = rows_of(arguments, model, corpus)
     with options.bar("rows") as progress:
         found = activity(sae, rows, progress)
     with options.bar("rules") as progress:
         rules = explain(found, text_of(corpus, rows.train, rows.held_out), progress)
+    folder.mkdir(parents=True, exist_ok=True)
     save_activity(found, kept)
     save_rules(rules, told)
     return found, rules
 
 
-def _place(name: Path) -> Path:
-    """The SAE's own folder; for a shipped one, a folder under the home."""
-    from sae.saved import SHIPPED
-    from workbench.home import home
-
-    if str(name) not in SHIPPED:
-        return name
-    folder = home() / "saes" / str(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _check(digest: str, name: str, corpus: Corpus) -> None:
+    if digest != corpus.digest:
+        raise InputError(
+            f"what is known of these latents is of {name} text, not of {corpus.name}; leave "
+            "--corpus out, or give --again to read this one"
+        )
 
 
-def _table(pages: list[Feature], rules: list[Rule | None], model: Model) -> None:
+def _table(atlas: Atlas, pages: list[Feature]) -> None:
     rows = [
         [
             page.latent,
             f"{page.density:.4%}",
-            _rule(rules[page.latent], model),
-            _score(rules[page.latent]),
-            _text(page.top[0], model) if page.top else "never active",
+            atlas.rule(page.latent),
+            _score(page.rule),
+            atlas.strongest[page.latent] or "never active",
         ]
         for page in pages
     ]
@@ -112,58 +130,44 @@ def _table(pages: list[Feature], rules: list[Rule | None], model: Model) -> None
     output.table(f"{len(pages)} latents, drawn by chance", columns, rows)
 
 
-def _show(page: Feature, rule: Rule | None, model: Model) -> None:
-    string = model.vocabulary.string
+def _show(atlas: Atlas, page: Feature) -> None:
+    def listed(tokens: tuple[tuple[Any, ...], ...]) -> str:
+        return ", ".join(repr(atlas.strings[token]) for token, *_ in tokens)
+
+    means = ", ".join(f"{atlas.strings[token]!r} {mean:.2f}" for token, _, mean in page.tokens)
     output.table(
         f"latent {page.latent}: active in {page.density:.3%} of rows, at most {page.largest:.2f}",
         ["", ""],
         [
-            ["rule", f"{_rule(rule, model)} (F1 {_score(rule)} on held-out text)"],
-            ["promotes", ", ".join(repr(string(token)) for token, _ in page.promoted)],
-            ["suppresses", ", ".join(repr(string(token)) for token, _ in page.suppressed)],
+            ["rule", f"{atlas.rule(page.latent)} (F1 {_score(page.rule)} on held-out text)"],
+            ["promotes", listed(page.promoted)],
+            ["suppresses", listed(page.suppressed)],
             ["neighbours", ", ".join(f"{i} ({c:.2f})" for i, c in page.neighbours)],
-            ["tokens", ", ".join(f"{string(t)!r} {mean:.2f}" for t, _, mean in page.tokens)],
+            ["tokens", means],
         ],
     )
-    examples = [[f"{one.value:.2f}", _text(one, model)] for one in page.top]
-    output.table("strongest", ["activation", "text"], examples)
-    between = [[f"{one.value:.2f}", _text(one, model)] for band in page.bands for one in band]
-    output.table("from equal parts of its range", ["activation", "text"], between)
+    _examples(atlas, "strongest", page.top)
+    _examples(atlas, "from equal parts of its range", [one for some in page.bands for one in some])
 
 
-def _rule(rule: Rule | None, model: Model, n: int = 6) -> str:
-    if rule is None:
-        return "none"
-    words = [" ".join(_string(token, model) for token in word) for word in rule.words[:n]]
-    more = f" and {len(rule.words) - n} more" if len(rule.words) > n else ""
-    return f"{rule.sort}: {', '.join(words)}{more}"
-
-
-def _string(token: int, model: Model) -> str:
-    return "(start)" if token < 0 else repr(model.vocabulary.string(token))
+def _examples(atlas: Atlas, title: str, examples: Sequence[Example]) -> None:
+    rows = [[f"{one.value:.2f}", atlas.text(one)] for one in examples]
+    output.table(title, ["activation", "text"], rows)
 
 
 def _score(rule: Rule | None) -> str:
     return "" if rule is None else f"{rule.f1:.2f}"
 
 
-def _text(example: Example, model: Model) -> str:
-    """The token in question in arrows."""
-    strings = [model.vocabulary.string(int(token)) for token in example.ids]
-    at = example.pos - example.first
-    return ("".join(strings[:at]) + f"»{strings[at]}«" + "".join(strings[at + 1 :])).replace(
-        "\n", "↵"
-    )
-
-
-def _plain(page: Feature, rule: Rule | None, model: Model) -> dict[str, Any]:
+def plain(atlas: Atlas, page: Feature) -> dict[str, Any]:
+    """A latent's page as JSON."""
     return {
         "latent": page.latent,
         "density": page.density,
         "largest": page.largest,
-        "rule": rule and asdict(rule),
+        "rule": page.rule and asdict(page.rule),
         "examples": [
-            {"text": _text(one, model), "ids": one.ids.tolist(), "values": one.values.tolist()}
+            {"text": atlas.text(one), "ids": one.ids.tolist(), "values": one.values.tolist()}
             for one in page.top
         ],
         "promoted": page.promoted,
@@ -171,5 +175,5 @@ def _plain(page: Feature, rule: Rule | None, model: Model) -> dict[str, Any]:
         "neighbours": page.neighbours,
         "tokens": page.tokens,
         "histogram": {"edges": page.edges.tolist(), "counts": page.histogram.tolist()},
-        "positions": page.positions.tolist(),
+        "positions": {"starts": page.starts.tolist(), "counts": page.positions.tolist()},
     }

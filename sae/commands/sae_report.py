@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.commands import output
@@ -14,8 +15,10 @@ if TYPE_CHECKING:  # torch must not load for --help
     from sae.judging import Judgement
     from sae.recipe import Recipe
     from sae.samples import Samples
+    from workbench.sites import Site
 
 _ABLATIONS = ("mean", "zero")
+_HEAD = ("stands in", "FVU", "cosine", "scale", "CE", "CE recovered % (mean ablated: 0)", "KL")
 
 
 def show_budget(recipes: Mapping[str, Recipe], costs: Budget) -> None:
@@ -45,37 +48,62 @@ def show_trained(log: Sequence[Row], width: int, samples: Samples) -> None:
 
 def show(found: Judgement, corpus: str) -> None:
     """The table of a dictionary and its rivals."""
-    use, told = found.use, found.spliced
-    rows = []
+    output.table(on_what(found, corpus), *stand_ins(found))
+    output.say(told(found))
+
+
+def on_what(found: Judgement, corpus: str) -> str:
+    """What was judged on."""
+    rows, tokens = next(iter(found.fits.values())).n, int(found.spliced.n_tokens.sum())
+    return f"held-out documents of {corpus}: {rows:,} rows, losses on {tokens:,} tokens"
+
+
+def stand_ins(found: Judgement) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: the dictionary, its rivals, the clean run and the ablations."""
+    spliced, rows = found.spliced, []
     for name, fit in found.fits.items():
-        part = told.recovered(name, "mean")
+        part = spliced.recovered(name, "mean")
         rows.append(
             [
                 name,
                 f"{fit.fvu:.3f}",
                 f"{fit.cosine:.3f}",
                 f"{fit.shrinkage:.3f}",
-                f"{told.mean(name):.3f}",
+                f"{spliced.mean(name):.3f}",
                 f"{100 * float(part.mean):.1f} ({100 * float(part.low):.1f} to "
                 f"{100 * float(part.high):.1f})",
-                f"{told.mean_kl(name):.3f}",
+                f"{spliced.mean_kl(name):.3f}",
             ]
         )
     for name in ("clean", *_ABLATIONS):
-        kl = f"{told.mean_kl(name):.3f}" if name in told.kl else ""
+        kl = f"{spliced.mean_kl(name):.3f}" if name in spliced.kl else ""
         label = name if name == "clean" else f"{name} ablation"
-        rows.append([label, "", "", "", f"{told.mean(name):.3f}", "", kl])
-    tokens = int(told.n_tokens.sum())
-    output.table(
-        f"held-out documents of {corpus}: {next(iter(found.fits.values())).n:,} rows, losses on "
-        f"{tokens:,} tokens",
-        ["stands in", "FVU", "cosine", "scale", "CE", "CE recovered % (mean ablated: 0)", "KL"],
-        rows,
-    )
-    output.say(
+        rows.append([label, "", "", "", f"{spliced.mean(name):.3f}", "", kl])
+    return list(_HEAD), rows
+
+
+def told(found: Judgement) -> str:
+    """How much the latents are used."""
+    use = found.use
+    return (
         f"L0 {use.l0:.1f}; of {len(use.counts):,} latents {100 * use.dead:.2f} % dead and "
         f"{100 * use.dense:.2f} % dense (active in over a tenth) on {use.n:,} rows"
     )
+
+
+def write(path: Path, found: Mapping[Site, Judgement], title: str, corpus: str) -> None:
+    """The density histogram, and a table for each site written, as a page of its own."""
+    from sae import figures  # Plotly loads here, not for --help
+    from workbench.figures import page, token_table
+
+    first = next(iter(found.values()))
+    plots = [figures.density_histogram(first.use.density.numpy(), title="Density")]
+    for site, one in found.items():
+        head, rows = stand_ins(one)
+        columns = {name: [row[at] for row in rows] for at, name in enumerate(head)}
+        plots.append(token_table(columns, title=f"What stands in for the activations at {site}"))
+    note = f"{on_what(first, corpus)}; {told(first)}"
+    output.write_html(path, page(plots, title=title, note=note))
 
 
 def plain(found: Judgement) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from workbench.cache.eviction import Freed
 from workbench.cache.files import DamagedError
 from workbench.cache.harvest import Harvested, carried_out, harvest
 from workbench.cache.keys import Key, key_of
+from workbench.cache.live import Live, live
 from workbench.cache.plan import Plan, planned
 from workbench.cache.reader import Rows, State, shuffled
 from workbench.cache.rounding import Rounding
@@ -26,6 +27,7 @@ __all__ = [
     "Harvest",
     "Harvested",
     "Key",
+    "Live",
     "Plan",
     "Progress",
     "Rounding",
@@ -36,6 +38,7 @@ __all__ = [
     "carried_out",
     "harvest",
     "key_of",
+    "live",
     "open_harvest",
     "planned",
     "predict",

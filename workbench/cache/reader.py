@@ -16,11 +16,14 @@ import xxhash
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
-from workbench.cache.stored import Harvest, as_bytes
+from workbench.cache.live import Live
+from workbench.cache.stored import Harvest
 from workbench.corpus import PUT_IN
 from workbench.errors import InputError
 from workbench.models import digest
 from workbench.sites import Site, look_up
+
+Source = Harvest | Live
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Rows:
 
 
 def shuffled(
-    harvests: Harvest | Sequence[Harvest],
+    sources: Source | Sequence[Source],
     *,
     batch_size: int,
     seed: int = 0,
@@ -82,17 +85,18 @@ def shuffled(
 ) -> Iterator[Rows]:
     """Batches of shuffled rows, several sites of one corpus in step; each row once per epoch.
 
-    Rows of BOS tokens that packing put in are left out unless `skip_bos` is False, and those
-    where `keep` is False. `block` and `buffer` are in rows; a buffer is held for each site. The
-    last batch of an epoch may be short; `epochs=None` goes on for ever. `state` goes on after an
-    earlier batch, whatever the batch size; it raises `InputError` where anything else that fixes
-    the order is not the same.
+    They come from harvests, or from the model as they are needed (`live`; a block is then a whole
+    context, and a buffer is filled by forwards of those that it holds). Rows of BOS tokens that
+    packing put in are left out unless `skip_bos` is False, and those where `keep` is False.
+    `block` and `buffer` are in rows; a buffer is held for each site. The last batch of an epoch
+    may be short; `epochs=None` goes on for ever. `state` goes on after an earlier batch, whatever
+    the batch size; it raises `InputError` where anything else that fixes the order is not the same.
     """
-    sources = [harvests] if isinstance(harvests, Harvest) else list(harvests)
+    sources = [sources] if isinstance(sources, Harvest | Live) else list(sources)
     _check_sizes(batch_size, seed, block, buffer, epochs)
     _check_sources(sources)
     chosen = _chosen(sources[0], skip_bos, keep)
-    keys = [source.manifest.key.digest for source in sources]
+    keys = [source.key.digest for source in sources]
     rows = xxhash.xxh3_128_hexdigest(np.packbits(chosen).data)
     start = State(digest({"harvests": keys, "rows": rows}), seed, block, buffer)
     if state is not None:
@@ -101,7 +105,7 @@ def shuffled(
 
 
 def _batches(
-    sources: Sequence[Harvest],
+    sources: Sequence[Source],
     chosen: Bool[np.ndarray, " row"],
     batch_size: int,
     epochs: int | None,
@@ -135,7 +139,7 @@ class _Window:
     """
 
     def __init__(
-        self, sources: Sequence[Harvest], chosen: Bool[np.ndarray, " row"], state: State
+        self, sources: Sequence[Source], chosen: Bool[np.ndarray, " row"], state: State
     ) -> None:
         self._sources, self._chosen = sources, chosen
         self._seed, self._block = state.seed, state.block
@@ -175,12 +179,7 @@ class _Window:
         order = places[permutation(len(places), self._seed, self._epoch, 1 + fill)]
         self.order, self.index = torch.from_numpy(order), torch.from_numpy(rows[order])
         for source, buffer in zip(self._sources, self.buffers, strict=True):
-            into = as_bytes(buffer)
-            for place, number in enumerate(blocks.tolist()):
-                first = number * self._block
-                last = min(first + self._block, len(self._chosen))
-                at = place * self._block
-                source.copy_rows(first, last, into[at : at + last - first])
+            source.fill(blocks, self._block, buffer)
 
 
 def permutation(n: int, *seed: int) -> Int[np.ndarray, " n"]:
@@ -196,7 +195,7 @@ def permutation(n: int, *seed: int) -> Int[np.ndarray, " n"]:
 
 
 def _chosen(
-    source: Harvest, skip_bos: bool, keep: Bool[np.ndarray, "context pos"] | None
+    source: Source, skip_bos: bool, keep: Bool[np.ndarray, "context pos"] | None
 ) -> Bool[np.ndarray, " row"]:
     documents = source.corpus.documents
     chosen = np.asarray(documents != PUT_IN) if skip_bos else np.ones(documents.shape, dtype=bool)
@@ -224,7 +223,7 @@ def _check_sizes(batch_size: int, seed: int, block: int, buffer: int, epochs: in
         )
 
 
-def _check_sources(sources: Sequence[Harvest]) -> None:
+def _check_sources(sources: Sequence[Source]) -> None:
     if not sources:
         raise InputError("no harvest to read; give at least one")
     names = {source.corpus.digest: source.corpus.name for source in sources}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from workbench.cache.keys import Key, corpus_keys
@@ -48,6 +48,10 @@ class Harvest:
             os.utime(folder / NAME)  # the age that eviction goes by
 
     @property
+    def key(self) -> Key:
+        return self.manifest.key
+
+    @property
     def site(self) -> Site:
         return Site.parse(self.manifest.key.site)
 
@@ -72,6 +76,13 @@ class Harvest:
         taken = torch.empty((last - first, *self.shape[1:]), dtype=self.dtype)
         self.copy_rows(first * self.shape[1], last * self.shape[1], as_bytes(taken.flatten(0, 1)))
         return taken
+
+    def fill(self, blocks: Int[np.ndarray, " block"], size: int, into: Tensor) -> None:
+        """Put these blocks of `size` rows one after the other; the corpus' last may be short."""
+        n_rows, place = self.shape[0] * self.shape[1], as_bytes(into)
+        for at, number in enumerate(blocks.tolist()):
+            first, last = number * size, min((number + 1) * size, n_rows)
+            self.copy_rows(first, last, place[at * size : at * size + last - first])
 
     def copy_rows(self, first: int, last: int, into: UInt8[np.ndarray, "row byte"]) -> None:
         """Copy the bytes of rows `first` to `last`: row `context * n_ctx + pos` is a position's."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.commands import options, output
 from workbench.commands.ablate import whole_numbers
 from workbench.errors import InputError
-from workbench.registry import Command
+from workbench.registry import Command, named
 
 if TYPE_CHECKING:  # torch must not load for --help
     from workbench.directions import Direction
@@ -38,7 +38,11 @@ def configure(parser: ArgumentParser) -> None:
     group.add_argument(
         "--at", default="-1", help="position of the texts that is read, or all (default: the last)"
     )
-    group.add_argument("--direction", type=Path, metavar="FILE", help="instead: one kept in a file")
+    group.add_argument(
+        "--direction",
+        metavar="FILE",
+        help="instead: one kept in a file, or a latent of an SAE, sae:NAME/123",
+    )
     group.add_argument("--save", type=Path, metavar="FILE", help="keep the direction in a file")
     parser.add_argument(
         "--strength", default="-1,0,1", help="with commas between: --strength=-4,0,4 (%(default)s)"
@@ -47,8 +51,9 @@ def configure(parser: ArgumentParser) -> None:
         "--unit",
         choices=UNITS,
         default="made",
-        help="of strength: the norm of the difference that was made, the prompt's mean norm at "
-        "the site, or absolute (default: %(default)s)",
+        help="of strength: the norm that the direction was made with (a difference's own, a "
+        "latent's largest activation), the prompt's mean norm at the site, or absolute "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--positions", metavar="N,N", help="steer these of the prompt, or `new` tokens (all)"
@@ -68,7 +73,7 @@ def run(arguments: Namespace) -> int:
     strengths, positions = _strengths(arguments.strength), _positions(arguments)
     _check(arguments)
     # torch loads here, not for --help
-    from workbench.directions import load_direction, save_direction
+    from workbench.directions import save_direction
     from workbench.steering import compare_steered, unit_lengths
 
     model = options.open_model(arguments)
@@ -77,7 +82,7 @@ def run(arguments: Namespace) -> int:
     if arguments.direction is None:
         direction = _made(arguments, model)
     else:
-        direction = load_direction(arguments.direction, model)
+        direction = _named(arguments.direction, model)
     if arguments.save is not None:
         save_direction(direction, arguments.save)
     lengths = unit_lengths(model, direction, tokens)
@@ -125,15 +130,27 @@ def _positions(arguments: Namespace) -> tuple[int, ...] | Literal["new"] | None:
 def _check(arguments: Namespace) -> None:
     given = [arguments.wanted, arguments.against, arguments.site]
     if arguments.direction is None and None in given:
-        raise InputError("give --from, --against and --site, or a --direction FILE")
+        raise InputError(
+            "give --from, --against and --site, or a --direction: a FILE or sae:NAME/123"
+        )
     if arguments.direction is not None and given != [None] * 3:
         raise InputError(
-            "--direction FILE has its own site and texts; leave --from, --against and --site out"
+            "--direction has its own site and texts; leave --from, --against and --site out"
         )
     if arguments.save is not None and (
         arguments.save.is_dir() or not arguments.save.resolve().parent.is_dir()
     ):
         raise InputError(f"cannot write {arguments.save}: give a file in a folder that exists")
+
+
+def _named(text: str, model: Model) -> Direction:
+    """A direction in a file, or one that a plugin knows by what stands before the colon."""
+    from workbench.directions import load_direction
+
+    sort, colon, name = text.partition(":")
+    if not colon or Path(text).exists():
+        return load_direction(Path(text), model)
+    return named("directions", sort)(name, model)
 
 
 def _made(arguments: Namespace, model: Model) -> Direction:

@@ -1,0 +1,143 @@
+"""One latent on the SAE page: its rule, examples shaded by activation, logits, neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from dashboards import state
+from dashboards.sae_box import choose
+from dashboards.sae_view import Opened, Reading
+
+if TYPE_CHECKING:  # torch must not load before it is needed
+    from sae.atlas import Atlas
+    from sae.features import Example, Feature
+
+SHADE = "25,105,200"
+TOKEN = "border-radius:3px;padding:1px 0;white-space:pre-wrap"
+LINE = (
+    "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.85rem;line-height:1.6;"
+    "overflow-wrap:anywhere;display:flex;gap:.7rem;padding:2px 0"
+)
+LISTED = "font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums"
+CELL = "text-align:left;white-space:pre;padding:2px 12px 2px 0"
+
+
+def shading(view: Opened, said: Reading, latent: int) -> None:
+    """The prompt, shaded by one latent."""
+    values = np.nan_to_num(said.acts[:, latent])
+    most = max(view.unit(latent) if view.atlas is not None else 0.0, float(values.max()))
+    st.markdown(f"**Latent {latent} in the prompt**, at most {values.max():.2f}")
+    text = shaded(said.tokens.strings, values.tolist(), most)
+    st.html(f"<div style='{LINE}'><span>{text}</span></div>")
+
+
+def rule_box(page: Feature, view: Opened) -> None:
+    """When it is active, in words, and how well the words hold on text that made none of them."""
+    rule = page.rule
+    if rule is None:
+        told = "No rule: it is hardly ever strongly active."
+    else:
+        told = (
+            f"**{state.literal(view.rule(page.latent, 12))}**  \nF1 {rule.f1:.2f} on held-out text "
+            f"(precision {rule.precision:.2f}, recall {rule.recall:.2f}), {rule.trained:.2f} where "
+            f"it was found; tells activations above 0.3 of the largest, {rule.n_strong:,} in all."
+        )
+    st.markdown(told)
+    st.caption(f"Active in {page.density:.4%} of rows; largest activation {page.largest:.2f}.")
+
+
+def shaded(tokens: Sequence[str], values: Sequence[float], most: float, at: int = -1) -> str:
+    """Tokens as HTML, each as blue as the latent is active at it; the one in question is lined."""
+    spans = []
+    for pos, (token, value) in enumerate(zip(tokens, values, strict=True)):
+        active = value > 0 and most > 0
+        colour = f"background:rgba({SHADE},{0.12 + 0.6 * min(1, value / most):.2f})"
+        line = ";text-decoration:underline;text-underline-offset:3px" if pos == at else ""
+        style = f"{TOKEN}{';' + colour if active else ''}{line}"
+        told = escape(f"{token!r}: {value:.3f}" if active else repr(token), quote=True)
+        spans.append(f"<span style='{style}' title='{told}'>{escape(_inline(token))}</span>")
+    return "".join(spans)
+
+
+def examples_box(page: Feature, atlas: Atlas) -> None:
+    """The strongest examples, then some from equal parts of the range."""
+    if not page.top:
+        st.info("This latent is dead: it was active nowhere in the text.")
+        return
+    st.markdown("**Strongest examples**")
+    st.html(_lines(page.top, atlas, page.largest))
+    for number, band in enumerate(page.bands):
+        if not band:
+            continue
+        parts = len(page.bands)
+        high, low = (parts - number) / parts, (parts - number - 1) / parts
+        st.markdown(f"**From {100 * low:.0f} to {100 * high:.0f} % of its largest activation**")
+        st.html(_lines(band, atlas, page.largest))
+
+
+def _lines(examples: Sequence[Example], atlas: Atlas, most: float) -> str:
+    lines = []
+    for one in examples:
+        strings = [atlas.strings[int(token)] for token in one.ids]
+        text = shaded(strings, one.values.tolist(), most, one.at)
+        lines.append(
+            f"<div style='{LINE}'><b style='flex:none'>{one.value:.2f}</b><span>{text}</span></div>"
+        )
+    return f"<div tabindex='0'>{''.join(lines)}</div>"
+
+
+def logits_box(page: Feature, atlas: Atlas) -> None:
+    """What the decoder row makes likelier and less likely, and the tokens it is active at."""
+    st.markdown("**Promoted and suppressed tokens** (logits of its decoder row)")
+    head = ("promoted", "", "suppressed", "")
+    rows = [
+        (_string(atlas, up[0]), f"{up[1]:+.2f}", _string(atlas, down[0]), f"{down[1]:+.2f}")
+        for up, down in zip(page.promoted, page.suppressed, strict=True)
+    ]
+    st.html(_grid(head, rows))
+    if page.tokens:
+        st.markdown("**Active at** (mean over all occurrences of the token)")
+        told = [
+            (_string(atlas, token), f"{n:,} x", f"{mean:.2f}") for token, n, mean in page.tokens
+        ]
+        st.html(_grid(("token", "active", "mean"), told))
+
+
+def neighbours_box(page: Feature) -> None:
+    """The latents whose decoder rows are most similar, to go on to."""
+    st.markdown("**Neighbours** (cosine of decoder rows)")
+    with st.container(horizontal=True, gap="small"):
+        for latent, cosine in page.neighbours:
+            st.button(
+                f"{latent} ({cosine:.2f})",
+                key=f"neighbour {latent}",
+                type="tertiary",
+                on_click=choose,
+                args=(latent,),
+            )
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A small table as HTML."""
+    top = "".join(f"<th style='{CELL}'>{escape(name)}</th>" for name in head)
+    lines = (
+        "<tr>" + "".join(f"<td style='{CELL}'>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table style='{LISTED}'><tr>{top}</tr>{''.join(lines)}</table>"
+
+
+def _string(atlas: Atlas, token: int) -> str:
+    from workbench.models import visible
+
+    return visible(atlas.strings[token])
+
+
+def _inline(token: str) -> str:
+    """A token within a line of text: spaces stay, breaks are shown."""
+    return token.replace("\n", "↵").replace("\t", "⇥")
