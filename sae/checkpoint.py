@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+import xxhash
+
 from sae.recipe import Recipe
 from sae.samples import Samples
 from sae.training import Training
@@ -52,6 +55,13 @@ class Run:
         return next(iter(self.trainings.values())).recipe
 
     @property
+    def scale(self) -> str:
+        """A digest of what rows are centred and multiplied by: a stream's is of a part of them."""
+        ends = (self.samples.read, self.samples.wanted)
+        numbers = torch.cat([part for end in ends for part in (end.mean, end.factors)])
+        return xxhash.xxh3_128_hexdigest(numbers.numpy().data)
+
+    @property
     def recipes(self) -> list[dict[str, Any]]:
         return [training.recipe.numbers() for training in self.trainings.values()]
 
@@ -66,6 +76,7 @@ class Run:
             "format": FORMAT,
             "recipes": self.recipes,
             "seed": self.seed,
+            "scale": self.scale,
             "done": self.done,
             "seconds": self.seconds + time.perf_counter() - since,
             "reader": self.reader.to_json(),
@@ -77,7 +88,7 @@ class Run:
         path = self.folder / STATE
         card, tensors = read_carded(path, what=_WHAT, fmt=FORMAT)
         expect_fields(path, _WHAT, card, _CARD)
-        told = _differences(card, {"recipes": self.recipes, "seed": self.seed})
+        told = _differences(card, {"recipes": self.recipes, "seed": self.seed, "scale": self.scale})
         if told:
             raise InputError(f"{path} is of another training: {told}; give the same, or start anew")
         for name, training in self.trainings.items():

@@ -46,6 +46,13 @@ class SAE:
     def __post_init__(self) -> None:
         if (self.k is None) == (self.threshold is None):
             raise InputError("a dictionary has either k or a threshold for each latent; give one")
+        if self.k is not None and (type(self.k) is not int or not 0 < self.k <= self.n_latents):
+            raise InputError(
+                f"k is {self.k!r} of {self.n_latents} latents; it is a whole number from 1 to that"
+            )
+        for name in ("W_enc", "b_enc", "W_dec", "b_dec", "b_in"):
+            if not bool(getattr(self, name).isfinite().all()):
+                raise InputError(f"{name} of a dictionary holds what is no finite number")
 
     @property
     def n_latents(self) -> int:

@@ -62,16 +62,20 @@ def read_foreign(folder: Path) -> SAE | None:
     return None
 
 
-def save_foreign(sae: SAE, folder: Path, kind: str) -> None:
+def save_foreign(sae: SAE, folder: Path, kind: str) -> Path:
     """Write a new folder as `kind` reads it: "sparsify" (TopK only) or "dictionary_learning".
 
+    sparsify's is named after a module, and made inside `folder`. Gives the one that was written.
     Raises `InputError` for what that library has no dictionary for, and for a folder that exists.
     """
     if not bool((sae.b_in == sae.b_dec).all()):
         raise InputError(f"{kind} takes the decoder's bias off first; this SAE does not")
     config, tensors = _as_sparsify(sae) if kind == SPARSIFY else _as_learning(sae)
     name, weights = _FILES[kind]
+    if kind == SPARSIFY:
+        folder = folder / _hookpoint(sae.site)
     write_new(folder, weights, tensors, **{name.removesuffix(".json"): config})
+    return folder
 
 
 def _sparsify(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SAE:
@@ -99,6 +103,14 @@ def _sparsify(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Tenso
         threshold=None,
         card={"trainer": SPARSIFY},
     )
+
+
+def _hookpoint(site: Site) -> str:
+    """The name of the module whose output a site is, as in a Llama."""
+    modules = {"resid_post": "", "mlp_out": ".mlp", "attn_out": ".self_attn"}
+    if site.name not in modules:
+        raise InputError(f"sparsify reads what modules put out; {site} is none of {list(modules)}")
+    return f"layers.{site.layer}{modules[site.name]}"
 
 
 def _at_hookpoint(folder: Path) -> Site:

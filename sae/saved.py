@@ -29,7 +29,7 @@ FORMAT = 1
 SHIPPED = {folder.name: folder for folder in sorted((Path(__file__).parent / "shipped").glob("*/"))}
 _KNOWN = ("topk", "jumprelu", "standard")
 _OURS = ("lensbench_transcoder", "lensbench_crosscoder")
-_FIELDS = ("format", "site", "kind", "model", "out", "others")  # of a card, and of the SAE
+_FIELDS = ("format", "site", "kind", "model", "out", "others", "config")  # not in an SAE's card
 
 
 def save_sae(sae: SAE, folder: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -64,8 +64,10 @@ def save_sae(sae: SAE, folder: Path, dtype: torch.dtype = torch.float32) -> None
         **({} if sae.out is None else {"out": str(sae.out)}),
         **({"others": [str(one) for one in sae.others]} if sae.others else {}),
     }
+    config = _config(sae, tied)
+    card |= {"config": config}
     card["checksum"] = checksum(card, stored)
-    write_new(folder, WEIGHTS, stored, cfg=_config(sae, tied), card=card)
+    write_new(folder, WEIGHTS, stored, cfg=config, card=card)
 
 
 def _config(sae: SAE, tied: bool) -> dict[str, Any]:
@@ -164,18 +166,23 @@ def _read(folder: Path) -> SAE:
     config, tensors = read_json(folder / CONFIG), read_tensors(folder / WEIGHTS)
     card = read_json(folder / CARD) if (folder / CARD).exists() else None
     if card is not None:
-        _check(folder, card, tensors)
+        _check(folder, card, config, tensors)
     elif "metadata" not in config:  # of SAELens before version 6
         config, tensors = upgraded(folder)
     return _made(folder, config, tensors, card or {})
 
 
-def _check(folder: Path, card: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def _check(
+    folder: Path, card: dict[str, Any], config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
     expected = card.pop("checksum", None)
     if card.get("format") != FORMAT:
         raise damaged(folder / CARD, WHAT, "format", FORMAT, card.get("format"))
     if (found := checksum(card, tensors)) != expected:
         raise damaged(folder / WEIGHTS, WHAT, "checksum", expected, found)
+    for name, value in card.get("config", {}).items():
+        if config.get(name) != value:
+            raise damaged(folder / CONFIG, WHAT, name, value, config.get(name))
 
 
 def _made(

@@ -17,7 +17,7 @@ from sae.sparse import Revival, sparse
 from workbench.errors import InputError
 
 _CLIP = 1.0
-_PACE = 0.01  # of the running threshold that a batch-wise kind is used with
+_PACE, _PACED = 0.01, 20  # of the running threshold of batch-wise kinds; in a whole training
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +160,8 @@ class Training:
 
     def _note(self, smallest: Float[Tensor, ""]) -> None:
         if bool(smallest.isfinite()):
-            running = torch.lerp(self.least[0], smallest.double(), _PACE) if self.done else smallest
+            pace = min(1.0, max(_PACE, _PACED / self.recipe.steps))
+            running = torch.lerp(self.least[0], smallest.double(), pace) if self.done else smallest
             self.least[0], self.least[1] = running, smallest
 
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from sae.saved import load_sae
+from sae.saved import load_sae, save_sae
 from workbench.__main__ import main
 
 Command = Callable[..., str]
@@ -99,3 +100,58 @@ def test_mistakes_are_said_before_any_work(
     assert main([str(one) for one in asked]) == 2
     assert told in capsys.readouterr().err
     assert not list((tmp_path / "home").rglob("harvests/*")), "nothing was harvested"
+
+
+def test_a_stored_training_does_not_go_on_streamed(
+    command: Command, shared: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """A stream's scale is of a part of the text; so are its blocks."""
+    asked = ["sae", "train", *shared, *SHORT, "--site", "1.resid_post", "--out", tmp_path / "made"]
+    command(*asked)
+    assert main([str(one) for one in [*asked, "--stream", "--resume"]]) == 2
+    assert "of another training: scale" in capsys.readouterr().err
+
+
+def test_what_trained_is_not_called_held_out(
+    command: Command, shared: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Another cut of the text has other documents held out."""
+    where = ["--site", "1.resid_post", "--out", tmp_path / "made"]
+    command("sae", "train", *shared, *SHORT, *where)
+    judged = ["sae", "evaluate", tmp_path / "made" / "topk", "--contexts", 2, "--no-rivals"]
+    assert "(not what" not in command(*judged)
+    for action in (judged, ["sae", "features", tmp_path / "made" / "topk"]):
+        assert main([str(one) for one in [*action, "--max-tokens", 3000]]) == 2
+        assert "trained on another cut of" in capsys.readouterr().err
+    told = json.loads(command(*judged, "--max-tokens", 3000, "--insist", "--json"))
+    assert "may have trained it" in told["insisted"]
+    other = tmp_path / "other.jsonl"
+    other.write_text((tmp_path / "text.jsonl").read_text())
+    assert "(not what it was" in command(*judged, "--corpus", other).replace("\n", " ")
+
+
+def test_dictionaries_are_compared_where_they_can_be(
+    command: Command, shared: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for layer, seed in ((0, 0), (1, 0), (1, 1)):
+        where = ["--site", f"{layer}.resid_post", "--out", tmp_path / f"{layer}-{seed}"]
+        command("sae", "train", *shared, *SHORT, *where, "--seed", seed)
+    one, same, below = (tmp_path / name / "topk" for name in ("1-0", "1-1", "0-0"))
+    asked = ["sae", "evaluate", one, "--against"]
+    assert json.loads(command(*asked, same, "--json"))["same seed"] == []
+    assert json.loads(command(*asked, one, "--json"))["same seed"] == [str(one)]
+    assert main([str(word) for word in [*asked, below]]) == 2
+    assert "is the SAE of 0.resid_post" in capsys.readouterr().err
+    assert main([str(word) for word in [*asked, same, "--html", tmp_path / "a.html"]]) == 2
+    assert "write no page" in capsys.readouterr().err
+
+
+def test_a_dictionary_saved_from_python_says_where_it_reads(
+    command: Command, shared: list[object], tmp_path: Path
+):
+    """Its card has no arguments of a command."""
+    command("sae", "train", *shared, *SHORT, "--site", "1.resid_post", "--out", tmp_path / "made")
+    made = load_sae(tmp_path / "made" / "topk")
+    save_sae(replace(made, card={}), tmp_path / "own")
+    asked = ["sae", "evaluate", tmp_path / "own", *shared, "--contexts", 2, "--no-rivals"]
+    assert json.loads(command(*asked, "--json"))["l0"] <= 4

@@ -140,15 +140,15 @@ def test_the_command_line_exports(
     command("sae", "export", folder, "--html", page, "--latent", "2")
     assert re.findall(r"<section id='(\d+)'", page.read_text()) == ["2"]
     for form in FORMS:
-        out = tmp_path / form / "layers.1"  # sparsify's folder says where it reads
-        command("sae", "export", folder, "--out", out, "--as", form)
-        back = load_sae(out)
+        out = tmp_path / form
+        told = json.loads(command("sae", "export", folder, "--out", out, "--as", form, "--json"))
+        # sparsify's folder says where it reads
+        assert told["files"] == [str(out / "layers.1" if form == "sparsify" else out)]
+        back = load_sae(told["files"][0])
         tolerance = 0 if form not in ("float16", "bfloat16") else 0.01
         torch.testing.assert_close(back.W_enc, sae.W_enc, rtol=tolerance, atol=0)
     weights = "sae_weights.safetensors"
-    sizes = [
-        (tmp_path / form / "layers.1" / weights).stat().st_size for form in ("bfloat16", "float32")
-    ]
+    sizes = [(tmp_path / form / weights).stat().st_size for form in ("bfloat16", "float32")]
     assert sizes[0] < sizes[1]
 
 

@@ -211,7 +211,7 @@ def test_a_broken_file_is_told_by_name(tmp_path: Path):
 @pytest.mark.parametrize(
     ("format", "threshold", "name"),
     [
-        (SPARSIFY, None, "layers.1"),
+        (SPARSIFY, None, "any"),
         (LEARNING, None, "ae"),
         (LEARNING, torch.zeros(N), "ae"),
         (LEARNING, torch.full((N,), 0.5), "ae"),
@@ -221,8 +221,9 @@ def test_what_is_written_comes_back(
     format: str, threshold: Tensor | None, name: str, tmp_path: Path
 ):
     own = replace(made(), k=4 if threshold is None else None, threshold=threshold)
-    save_foreign(own, tmp_path / name, format)
-    back = load_sae(tmp_path / name)
+    folder = save_foreign(own, tmp_path / name, format)
+    assert folder == tmp_path / name / ("layers.1" if format == SPARSIFY else "")
+    back = load_sae(folder)
     torch.testing.assert_close(back.encode(X), own.encode(X), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(back(X), own(X), rtol=1e-6, atol=1e-6)
     assert back.site == own.site

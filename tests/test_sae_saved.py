@@ -122,6 +122,7 @@ def test_what_is_no_sae_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="is there already"):
         save_sae(made(), tmp_path / "sae")
     config = tmp_path / "sae" / "cfg.json"
+    (tmp_path / "sae" / "card.json").unlink()  # as somebody else's
     plain = json.loads(config.read_text())
     for change, told in (
         ({"architecture": "temporal"}, "architecture 'temporal'"),
@@ -164,3 +165,22 @@ def test_a_latent_is_a_direction():
     torch.testing.assert_close(found.unit, sae.W_dec[3])
     with pytest.raises(InputError, match="has 0 to 23"):
         sae.direction(24)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("k", 3), ("apply_b_dec_to_input", False), ("d_in", 7)]
+)
+def test_a_config_that_was_changed_is_damaged(name: str, value: object, tmp_path: Path):
+    save_sae(made(), tmp_path / "sae")
+    path = tmp_path / "sae" / "cfg.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(DamagedError, match=rf"cfg\.json: field {name}: expected"):
+        load_sae(tmp_path / "sae")
+
+
+def test_numbers_that_cannot_be_are_refused(unchecked):
+    for k in (0, 25, 4.0):
+        with pytest.raises(InputError, match=rf"k is {k} of 24 latents; it is a whole number"):
+            replace(made(), k=k)
+    with pytest.raises(InputError, match="W_dec of a dictionary holds what is no finite number"):
+        replace(made(), W_dec=torch.full((24, 8), torch.nan))

@@ -11,7 +11,7 @@ from sae.commands import sae_report as tell
 from sae.commands.sae_concepts import of_labels, of_others
 from sae.commands.sae_export import export
 from sae.commands.sae_features import features
-from sae.commands.sae_opened import mark, marked, opened
+from sae.commands.sae_opened import check_held_out, mark, marked, opened
 from sae.commands.sae_rows import corpus_of, ends_of, forward_seconds, rows_of
 from workbench.commands import options, output
 from workbench.errors import InputError
@@ -87,6 +87,7 @@ def _evaluate(arguments: Namespace) -> int:
     model = options.open_model(arguments)
     sae = opened(arguments, model)
     corpus = corpus_of(arguments, model)
+    sae = check_held_out(sae, corpus, arguments.insist)
     rows = rows_of(arguments, model, corpus)
     started, found = time.perf_counter(), {}
     for site in sae.writes:
@@ -101,7 +102,8 @@ def _evaluate(arguments: Namespace) -> int:
                 progress=progress,
             )
     seconds = time.perf_counter() - started
-    text = corpus.name + mark(sae)
+    other = (sae.card.get("corpus") or {}).get("name") not in (None, corpus.name)
+    text = f"{corpus.name}{' (not what it was trained on)' if other else ''}{mark(sae)}"
     if arguments.json:
         plain = {str(site): tell.plain(one) for site, one in found.items()}
         output.dump({**(plain if len(plain) > 1 else plain.popitem()[1]), **marked(sae)})

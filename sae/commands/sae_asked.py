@@ -135,9 +135,10 @@ def asked(arguments: Namespace) -> Namespace:
     if file is not None:
         from sae.saved import about_sae  # torch loads here, not for --help
 
-        card = config.parsed(
-            configure, arguments.action, about_sae(file).get("arguments", {}), f"{file}: arguments"
-        )
+        about = about_sae(file)
+        own = {"site": ",".join([about["site"], *about.get("others", [])]), "to": about.get("out")}
+        kept = own | about.get("arguments", {})
+        card = config.parsed(configure, arguments.action, kept, f"{file}: arguments")
     whole = Namespace(**{**beneath, **card, **found, **given})
     if whole.site is None and arguments.action != "export":
         raise InputError(

@@ -7,11 +7,14 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sae.commands.sae_opened import mark, marked, opened
 from sae.commands.sae_rows import HELD_OUT, corpus_of, rows_of
 from workbench.commands import options, output
+from workbench.errors import InputError
 
 if TYPE_CHECKING:  # torch must not load for --help
     from sae.concepts import Concepts
+    from sae.dictionary import SAE
     from workbench.labels import Labelled
     from workbench.models import Model
 
@@ -22,10 +25,10 @@ _BEST = 8  # properties shown
 def of_labels(arguments: Namespace) -> int:
     # torch loads here, not for --help
     from sae.concepts import concepts
-    from sae.saved import load_sae
 
+    _check_no_page(arguments)
     model = options.open_model(arguments)
-    sae = load_sae(arguments.file, model)
+    sae = opened(arguments, model)
     labelled, share = _labelled(arguments, model)
     rows = rows_of(arguments, model, labelled.corpus, held_out=share)
     among = [one.strip() for one in (arguments.among or "").split(",") if one.strip()]
@@ -35,10 +38,10 @@ def of_labels(arguments: Namespace) -> int:
         found = concepts(sae, rows, labelled, among=among)
     seconds = time.perf_counter() - started
     if arguments.json:
-        output.dump(_plain(found))
+        output.dump({**_plain(found), **marked(sae)})
     else:
         _show(found, labelled)
-        output.say(f"{seconds:.0f} s")
+        output.say(f"{seconds:.0f} s{mark(sae)}")
     output.record("sae evaluate", model, [], arguments, seconds, [arguments.file])
     return 0
 
@@ -47,26 +50,47 @@ def of_others(arguments: Namespace) -> int:
     from sae.saved import load_sae
     from sae.stability import match
 
+    _check_no_page(arguments)
     model = options.open_model(arguments)
-    sae = load_sae(arguments.file, model)
-    started = time.perf_counter()
-    found = {str(name): match(sae.W_dec, load_sae(name, model).W_dec) for name in arguments.against}
+    sae = opened(arguments, model)
+    started, found = time.perf_counter(), {}
+    others = {
+        str(name): load_sae(name, model, insist=arguments.insist) for name in arguments.against
+    }
+    for name, other in others.items():
+        if other.writes != sae.writes:
+            raise InputError(f"{name} is {other.name}, {arguments.file} {sae.name}; compare alike")
+        found[name] = match(sae.W_dec, other.W_dec)
+    alike = [name for name, other in others.items() if _begun(other) == _begun(sae) is not None]
     seconds = time.perf_counter() - started
     if arguments.json:
         told = {
             name: {"mmcs": one.mean, "found again": one.found_again, "chance": one.chance}
             for name, one in found.items()
         }
-        output.dump(told)
+        output.dump({**told, "same seed": alike, **marked(sae)})
     else:
         rows = [
             [name, f"{one.mean:.3f}", f"{one.chance:.3f}", f"{100 * one.found_again:.1f} %"]
             for name, one in found.items()
         ]
         columns = ["in", "mean largest cosine", "in random directions", "latents within .9"]
-        output.table(f"latents of {arguments.file} again", columns, rows)
+        output.table(f"latents of {arguments.file} again{mark(sae)}", columns, rows)
+        if alike:
+            output.say(f"begun from the same weights (same seed), which flatters: {alike}")
     output.record("sae evaluate", model, [], arguments, seconds, [arguments.file])
     return 0
+
+
+def _check_no_page(arguments: Namespace) -> None:
+    if arguments.html is not None:
+        raise InputError("--labels and --against write no page; leave --html out")
+
+
+def _begun(sae: SAE) -> tuple[int, int] | None:
+    """What decides the first weights; None where nobody knows."""
+    recipe = sae.card.get("recipe") or {}
+    return (recipe["seed"], recipe["width"]) if {"seed", "width"} <= set(recipe) else None
 
 
 def _labelled(arguments: Namespace, model: Model) -> tuple[Labelled, float]:

@@ -48,7 +48,7 @@ def _copy(sae: SAE, arguments: Namespace) -> None:
     from sae.saved import save_sae
 
     if arguments.form in ("sparsify", "dictionary_learning"):
-        save_foreign(sae, arguments.out, arguments.form)
+        arguments.out = save_foreign(sae, arguments.out, arguments.form)
     else:
         save_sae(sae, arguments.out, getattr(torch, arguments.form))
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sae.commands.sae_asked import latents
-from sae.commands.sae_opened import mark, marked, opened_apart
+from sae.commands.sae_opened import check_held_out, mark, marked, opened_apart
 from sae.commands.sae_rows import corpus_of, rows_of
 from workbench.commands import options, output
 from workbench.errors import InputError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # torch must not load for --help
     from workbench.corpus import Corpus
     from workbench.models import Model
 
+_TEXT = ("corpus", "n_ctx", "max_tokens", "text", "split", "subset")  # which text, and its cut
 ACTIVITY, RULES = "activity.safetensors", "rules.json"
 
 
@@ -65,10 +66,11 @@ def atlas_for(arguments: Namespace, sae: SAE, model: Model) -> Atlas:
     from sae.rules import median_f1, of_random_directions
 
     kept = None if arguments.again else atlas_of(arguments.file)
-    usual = (sae.card.get("arguments") or {}).get("corpus")
-    if kept is not None and arguments.corpus == usual:
+    usual = sae.card.get("arguments") or {}
+    if kept is not None and all(getattr(arguments, name) == usual.get(name) for name in _TEXT):
         return kept
     corpus = corpus_of(arguments, model)
+    sae = check_held_out(sae, corpus, arguments.insist)
     if kept is not None:
         _check(kept.corpus, kept.corpus_name, corpus)
         return kept

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workbench.errors import InputError
 
 if TYPE_CHECKING:  # torch must not load for --help
     from sae.dictionary import SAE
+    from workbench.corpus import Corpus
     from workbench.models import Model
 
 
@@ -41,6 +43,26 @@ def opened_apart(arguments: Namespace, model: Model) -> SAE:
         raise InputError(f"{folder} is of another SAE by that name; delete it")
     arguments.file = folder
     return sae
+
+
+def check_held_out(sae: SAE, corpus: Corpus, insist: bool) -> SAE:
+    """Raise `InputError` where what is held out may be what the SAE was trained on.
+
+    Which documents are held out depends on the whole corpus: another cut of it has others. With
+    `insist` the SAE is marked.
+    """
+    whose = sae.card.get("corpus") or {}
+    if whose.get("name") != corpus.name or whose.get("digest") in (None, corpus.digest):
+        return sae
+    told = (
+        f"the SAE was trained on another cut of {corpus.name}, so that documents held out here may "
+        "have trained it"
+    )
+    if not insist:
+        raise InputError(
+            f"{told}; give the same --n-ctx and --max-tokens, another text, or --insist"
+        )
+    return replace(sae, card={**sae.card, "insisted": told})
 
 
 def marked(sae: SAE) -> dict[str, str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # torch must not load for --help
     from sae.judging import Judgement
     from sae.recipe import Recipe
     from sae.samples import Samples
+    from sae.splicing import Spliced
     from workbench.sites import Site
 
 _ABLATIONS = ("mean", "zero")
@@ -62,7 +63,6 @@ def stand_ins(found: Judgement) -> tuple[list[str], list[list[str]]]:
     """Header and rows: the dictionary, its rivals, the clean run and the ablations."""
     spliced, rows = found.spliced, []
     for name, fit in found.fits.items():
-        part = spliced.recovered(name, "mean")
         rows.append(
             [
                 name,
@@ -70,8 +70,7 @@ def stand_ins(found: Judgement) -> tuple[list[str], list[list[str]]]:
                 f"{fit.cosine:.3f}",
                 f"{fit.shrinkage:.3f}",
                 f"{spliced.mean(name):.3f}",
-                f"{100 * float(part.mean):.1f} ({100 * float(part.low):.1f} to "
-                f"{100 * float(part.high):.1f})",
+                _recovered(spliced, name),
                 f"{spliced.mean_kl(name):.3f}",
             ]
         )
@@ -80,6 +79,17 @@ def stand_ins(found: Judgement) -> tuple[list[str], list[list[str]]]:
         label = name if name == "clean" else f"{name} ablation"
         rows.append([label, "", "", "", f"{spliced.mean(name):.3f}", "", kl])
     return list(_HEAD), rows
+
+
+def _recovered(spliced: Spliced, name: str) -> str:
+    """In percent, with an interval where there is more than one context."""
+    if spliced.mean("mean") <= spliced.mean("clean"):
+        return "ablation does no harm"
+    part = spliced.recovered(name, "mean")
+    share = f"{100 * float(part.mean):.1f}"
+    if len(spliced.n_tokens) < 2:
+        return share
+    return f"{share} ({100 * float(part.low):.1f} to {100 * float(part.high):.1f})"
 
 
 def told(found: Judgement) -> str:
