@@ -333,6 +333,22 @@ def test_none_is_begun_anew_in_the_second_half():
     assert given == [False, True, False, True, False, False, False, False, False, False]
 
 
+@pytest.mark.parametrize("kind", ["batchtopk", "matryoshka"])
+@pytest.mark.parametrize("steps", [40, 200])
+def test_the_threshold_of_a_short_training_is_that_of_its_end(
+    kind: str, steps: int, rows: tuple[Samples, Tensor], model: Model
+):
+    """Values grow while a dictionary learns: a mean over all of it would be too low a threshold."""
+    found, _ = rows
+    recipe = Recipe(kind, 64, 4, steps=steps, batch=256)
+    training = Training(recipe, found.mean * found.read.factors, CPU)
+    for _, (batch, _state) in zip(range(steps), found.batches(256, seed=0), strict=False):
+        training.step(training.slopes(batch.x), len(batch))
+    made = folded(training, found, model, {})
+    x = next(found.batches(4096, seed=5))[0].x / found.read.factors
+    assert len(made.codes(x).latents) / len(x) == pytest.approx(4, rel=0.15)
+
+
 @pytest.mark.parametrize("kind", ["standard", "jumprelu", "gated"])
 def test_free_decoder_rows_are_folded_to_unit_ones(
     kind: str, rows: tuple[Samples, Tensor], model: Model
