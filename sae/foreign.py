@@ -128,9 +128,9 @@ def _at_hookpoint(folder: Path) -> Site:
 
 
 def _learning(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SAE:
-    trainer = config.get("trainer") or {}
-    kind = trainer.get("dict_class")
-    if kind not in _CLASSES:
+    trainer = config.get("trainer")
+    kind = trainer.get("dict_class") if isinstance(trainer, dict) else None
+    if not isinstance(trainer, dict) or kind not in _CLASSES:
         raise InputError(
             f"{path.parent} is dictionary_learning's {kind!r}; known are {', '.join(_CLASSES)}"
         )

@@ -80,6 +80,7 @@ def test_what_it_would_cost(command: Command, shared: list[object], tmp_path: Pa
         (["--site", "1.q"], "1.q has no one vector for each token"),
         (["--site", "logits"], "logits has no one vector for each token"),
         (["--site", "9.resid_post"], "layers run from 0 to 2"),
+        (["--site", "1.mlp_in,1.mlp_in"], "names a site twice"),
         (["--to", "1.resid_post"], "reads at one place and writes at another"),
         (["--to", "0-1.mlp_out"], "are 1 and 2"),
         (["--free"], "free decoder rows of kind topk"),

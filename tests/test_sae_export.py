@@ -160,3 +160,6 @@ def test_an_export_of_nothing_is_refused(
     save_sae(sae, tmp_path / "own")
     assert main(["sae", "export", str(tmp_path / "own")]) != 0
     assert "nothing to export: give --html FILE" in capsys.readouterr().err
+    page = str(tmp_path / "page.html")
+    assert main(["sae", "export", str(tmp_path / "own"), "--html", page, "--first", "0"]) != 0
+    assert "--first takes a whole number from 1" in capsys.readouterr().err

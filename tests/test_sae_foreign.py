@@ -198,6 +198,9 @@ def test_what_of_dictionary_learning_is_refused(trainer: dict[str, Any], told: s
     safetensors.torch.save_file(weights, tmp_path / "ae" / "ae.safetensors")
     with pytest.raises(InputError, match=told):
         load_sae(tmp_path / "ae")
+    (tmp_path / "ae" / "config.json").write_text('{"trainer": [1]}')
+    with pytest.raises(InputError, match="None; known are"):
+        load_sae(tmp_path / "ae")
 
 
 def test_a_broken_file_is_told_by_name(tmp_path: Path):

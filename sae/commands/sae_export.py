@@ -25,6 +25,8 @@ def export(arguments: Namespace) -> int:
         raise InputError(
             "nothing to export: give --html FILE, --neuronpedia FOLDER, or --out FOLDER with --as"
         )
+    if arguments.first < 1:
+        raise InputError("--first takes a whole number from 1")
     sae = load_sae(arguments.file)
     made: list[Path] = []
     if arguments.out is not None:

@@ -38,7 +38,10 @@ def ends_of(arguments: Namespace, model: Model) -> Ends:
     from workbench.hooks import sites
     from workbench.sites import named
 
-    reads = named(arguments.site.split(","), sites(model))
+    asked = [one.strip() for one in arguments.site.split(",")]
+    if len(set(asked)) < len(asked):
+        raise InputError(f"--site {arguments.site} names a site twice; give each once")
+    reads = named(asked, sites(model))
     writes = reads if arguments.to is None else named(arguments.to, sites(model))
     for place in {*reads, *writes}:
         check_site(place)
