@@ -269,6 +269,35 @@ EXAMPLES = (
         },
         {"token": "14"},
     ),
+    Example(
+        "Superposition",
+        "Five features in two dimensions",
+        "Dense features get a dimension each, two in all; the rarer they are, the more share: a "
+        "pair back to back, then a pentagon.",
+        {},
+    ),
+    Example(
+        "Grokking",
+        "It can add before the test tells",
+        "Addition modulo 113 at epoch 450: most answers are still wrong, yet four waves already "
+        "hold most of the logits.",
+        {"part": "Scrub through"},
+        {"epoch": "450"},
+    ),
+    Example(
+        "Induction",
+        "In the middle of the phase change",
+        "Two layers of attention at step 320: the previous-token head and the induction heads "
+        "that read it appear together. Move the slider.",
+        {},
+        {"step": "320"},
+    ),
+    Example(
+        "Neurons",
+        "SoLU beside GELU",
+        "Two one-layer models of the same text: whose neurons can be named more often?",
+        {"model": "solu-1l", "part": "Two models"},
+    ),
 )
 
 

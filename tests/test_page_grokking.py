@@ -17,7 +17,7 @@ from dashboards.grokking_view import Asked, Watch, course, courses, moment
 from tests.pages import charts, numbers, opened
 from tests.test_labs_grokking import SMALL
 from workbench.errors import InputError
-from workbench.labs.grokking import logits
+from workbench.labs.grokking import logits, measure, split
 from workbench.training import train_into
 
 
@@ -182,3 +182,17 @@ def test_the_page_knows_its_own_trainings_only(own_home: Path, trained: str):
     (other / "card.json").write_text("{}")
     (other / "config.json").write_text('{"n_layers": 2}')
     assert grokking_view.courses() == ["grokked-113", "mine"]
+
+
+def test_every_shipped_rung_has_all_that_is_told_of_it():
+    """The log's epochs are not the ladder's: at a rung what was measured there counts."""
+    whole = course("grokked-113")
+    assert len(whole.rungs) >= 16
+    for epoch in whole.rungs:
+        now = moment("grokked-113", epoch)
+        found = {name: now.now(name) for name in grokking_view.MEASURES}
+        assert all(np.isfinite(value) for value in found.values())
+        straight = measure(now.weights, split(113, 0.5, 0)[0], whole.keys)
+        assert found["test loss"] == pytest.approx(straight.test_loss, rel=0.02, abs=1e-4)
+    epochs, _ = whole.curves["test loss"]
+    assert list(epochs) == sorted(set(epochs)) and set(whole.rungs) <= set(epochs)

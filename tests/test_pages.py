@@ -121,7 +121,7 @@ def test_the_app_opens_on_home() -> None:
 
 def test_home_offers_what_is_ready() -> None:
     at = opened("Home")
-    shown = [e.title for e in EXAMPLES if e.settings["model"] != REAL]
+    shown = [e.title for e in EXAMPLES if e.settings.get("model") != REAL]
     assert [m.value.strip("*") for m in at.markdown if m.value.startswith("**")] == shown
     assert f"workbench models pull {REAL}" in at.info[0].value
 
@@ -156,9 +156,9 @@ def test_without_a_prompt_there_are_examples(page: str) -> None:
 def test_examples_ask_for_what_exists(example) -> None:
     """With the small model in the real one's place: settings are settings of the page."""
     assert set(example.settings) <= {"model", *SETTINGS[example.page]}
-    assert example.settings["model"] in listed("models")
+    name = example.settings.get("model", BY_HAND)
+    assert name in listed("models")
     prompted = {"prompt": PROMPT} if "prompt" in SETTINGS[example.page] else {}
-    name = example.settings["model"]
     model = BY_HAND if name == REAL else name
     at = opened(example.page, **{**example.address, "model": model, **prompted})
     # The real model's heads, layers and words are none of the small one's.
@@ -167,7 +167,9 @@ def test_examples_ask_for_what_exists(example) -> None:
 
 
 def test_the_example_by_hand_shows_its_circuit() -> None:
-    (example,) = (e for e in EXAMPLES if e.settings["model"] == BY_HAND and e.page == "Attention")
+    (example,) = (
+        e for e in EXAMPLES if e.settings.get("model") == BY_HAND and e.page == "Attention"
+    )
     header, arrays = sent(opened(example.page, **example.address))
     assert header["head"] == [1, 2]
     assert arrays["scores"][1, 2] == 1.0

@@ -27,7 +27,7 @@ def page() -> None:
             f"`workbench models pull {state.REAL}`. Until then, induction-by-hand works."
         )
     st.subheader("Examples")
-    shown = [e for e in EXAMPLES if ready or e.settings["model"] != state.REAL]
+    shown = [e for e in EXAMPLES if ready or e.settings.get("model") != state.REAL]
     for start in range(0, len(shown), 3):
         for column, example in zip(st.columns(3), shown[start : start + 3], strict=False):
             with column:
