@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -20,14 +19,12 @@ from dashboards.neurons_view import (
     layer_view,
 )
 from dashboards.progress import progress_bar
-from dashboards.sae_latent import CELL, LINE, LISTED, SHADE, TOKEN
+from dashboards.shading import grid, lines, shaded
 from workbench.registry import listed
 
 if TYPE_CHECKING:  # torch must not load before it is needed
     from workbench.labs.neurons import Example, Neuron
     from workbench.models import Model
-
-BELOW = "200,50,35"  # what a neuron says below 0, as figures have it
 
 
 def text_box() -> Text:
@@ -166,38 +163,12 @@ def logits_box(view: Layer, page: Neuron) -> None:
     st.html(grid(("raises", "", "lowers", ""), rows))
 
 
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A small table as HTML."""
-    top = "".join(f"<th style='{CELL}'>{escape(name)}</th>" for name in head)
-    lines = (
-        "<tr>" + "".join(f"<td style='{CELL}'>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
-    return f"<table style='{LISTED}'><tr>{top}</tr>{''.join(lines)}</table>"
-
-
 def _lines(view: Layer, examples: Sequence[Example]) -> str:
-    most, lines = max(abs(one.value) for one in examples), []
+    most, told = max(abs(one.value) for one in examples), []
     for one in examples:
         strings = [view.string(int(token)) for token in one.ids]
-        text = shaded(strings, one.values.tolist(), most, one.at)
-        value = f"<b style='flex:none;min-width:3.2rem'>{one.value:.3g}</b>"
-        lines.append(f"<div style='{LINE}'>{value}<span>{text}</span></div>")
-    return f"<div tabindex='0'>{''.join(lines)}</div>"
-
-
-def shaded(tokens: Sequence[str], values: Sequence[float], most: float, at: int = -1) -> str:
-    """Tokens as HTML, blue where the neuron is above 0, red below; the one in question is lined."""
-    spans = []
-    for pos, (token, value) in enumerate(zip(tokens, values, strict=True)):
-        depth = 0.75 * min(1.0, abs(value) / most) if most else 0.0
-        colour = f"background:rgba({SHADE if value > 0 else BELOW},{depth:.2f})"
-        line = ";text-decoration:underline;text-underline-offset:3px" if pos == at else ""
-        told = escape(f"{token!r}: {value:.3g}", quote=True)
-        text = escape(token.replace("\n", "↵").replace("\t", "⇥"))
-        style = f"{TOKEN}{';' + colour if depth > 0.03 else ''}{line}"
-        spans.append(f"<span style='{style}' title='{told}'>{text}</span>")
-    return "".join(spans)
+        told.append((f"{one.value:.3g}", shaded(strings, one.values.tolist(), most, one.at)))
+    return lines(told)
 
 
 def _picked(key: str, neurons: Sequence[int]) -> None:

@@ -32,11 +32,11 @@ print(scores, random.std())"""
 
 def histogram(page: Neuron) -> Figure:
     """How often the neuron says how much."""
-    from workbench.figures import neurons
+    from workbench.figures.histogram import activations
 
     counts = page.histogram.numpy()
     title = f"Neuron {page.neuron}: {int(counts.sum()):,} activations"
-    return neurons.activations(page.edges.numpy(), counts, title=title)
+    return activations(page.edges.numpy(), counts, title=title)
 
 
 def neuron_export(view: Layer, page: Neuron, made: Made) -> Export:

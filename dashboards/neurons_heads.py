@@ -11,8 +11,8 @@ import streamlit as st
 
 from dashboards import state
 from dashboards.exports import Made, Table, camera, tidy
-from dashboards.neurons_box import grid
 from dashboards.neurons_view import HELD_OUT, Text, corpus_of
+from dashboards.shading import grid
 
 if TYPE_CHECKING:  # torch and Plotly must not load before they are needed
     from streamlit.delta_generator import DeltaGenerator

@@ -60,12 +60,13 @@ def densities(view: Opened) -> Figure:
 
 def inside(page: Feature) -> dict[str, Figure]:
     """How much a latent says, and where in a context."""
-    from sae.figures import activation_histogram, positions
+    from sae.figures import positions
+    from workbench.figures.histogram import activations
 
     histogram = page.histogram.numpy()
     told = f"{int(histogram.sum()):,} activations, largest {page.largest:.2f}"
     return {
-        "activations": activation_histogram(page.edges.numpy(), histogram, title=told),
+        "activations": activations(page.edges.numpy(), histogram, title=told),
         "positions": positions(
             page.positions.numpy(), page.starts.numpy(), title="Where in a context"
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,19 +11,11 @@ import streamlit as st
 from dashboards import state
 from dashboards.sae_box import choose
 from dashboards.sae_view import Opened, Reading
+from dashboards.shading import LINE, grid, lines, shaded
 
 if TYPE_CHECKING:  # torch must not load before it is needed
     from sae.atlas import Atlas
     from sae.features import Example, Feature
-
-SHADE = "25,105,200"
-TOKEN = "border-radius:3px;padding:1px 0;white-space:pre-wrap"
-LINE = (
-    "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.85rem;line-height:1.6;"
-    "overflow-wrap:anywhere;display:flex;gap:.7rem;padding:2px 0"
-)
-LISTED = "font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums"
-CELL = "text-align:left;white-space:pre;padding:2px 12px 2px 0"
 
 
 def shading(view: Opened, said: Reading, latent: int) -> None:
@@ -51,19 +42,6 @@ def rule_box(page: Feature, view: Opened) -> None:
     st.caption(f"Active in {page.density:.4%} of rows; largest activation {page.largest:.2f}.")
 
 
-def shaded(tokens: Sequence[str], values: Sequence[float], most: float, at: int = -1) -> str:
-    """Tokens as HTML, each as blue as the latent is active at it; the one in question is lined."""
-    spans = []
-    for pos, (token, value) in enumerate(zip(tokens, values, strict=True)):
-        active = value > 0 and most > 0
-        colour = f"background:rgba({SHADE},{0.12 + 0.6 * min(1, value / most):.2f})"
-        line = ";text-decoration:underline;text-underline-offset:3px" if pos == at else ""
-        style = f"{TOKEN}{';' + colour if active else ''}{line}"
-        told = escape(f"{token!r}: {value:.3f}" if active else repr(token), quote=True)
-        spans.append(f"<span style='{style}' title='{told}'>{escape(_inline(token))}</span>")
-    return "".join(spans)
-
-
 def examples_box(page: Feature, atlas: Atlas) -> None:
     """The strongest examples, then some from equal parts of the range."""
     if not page.top:
@@ -81,14 +59,20 @@ def examples_box(page: Feature, atlas: Atlas) -> None:
 
 
 def _lines(examples: Sequence[Example], atlas: Atlas, most: float) -> str:
-    lines = []
-    for one in examples:
-        strings = [atlas.strings[int(token)] for token in one.ids]
-        text = shaded(strings, one.values.tolist(), most, one.at)
-        lines.append(
-            f"<div style='{LINE}'><b style='flex:none'>{one.value:.2f}</b><span>{text}</span></div>"
-        )
-    return f"<div tabindex='0'>{''.join(lines)}</div>"
+    return lines(
+        [
+            (
+                f"{one.value:.2f}",
+                shaded(
+                    [atlas.strings[int(token)] for token in one.ids],
+                    one.values.tolist(),
+                    most,
+                    one.at,
+                ),
+            )
+            for one in examples
+        ]
+    )
 
 
 def logits_box(page: Feature, atlas: Atlas) -> None:
@@ -99,13 +83,13 @@ def logits_box(page: Feature, atlas: Atlas) -> None:
         (_string(atlas, up[0]), f"{up[1]:+.2f}", _string(atlas, down[0]), f"{down[1]:+.2f}")
         for up, down in zip(page.promoted, page.suppressed, strict=True)
     ]
-    st.html(_grid(head, rows))
+    st.html(grid(head, rows))
     if page.tokens:
         st.markdown("**Active at** (mean over all occurrences of the token)")
         told = [
             (_string(atlas, token), f"{n:,} x", f"{mean:.2f}") for token, n, mean in page.tokens
         ]
-        st.html(_grid(("token", "active", "mean"), told))
+        st.html(grid(("token", "active", "mean"), told))
 
 
 def neighbours_box(page: Feature) -> None:
@@ -122,22 +106,7 @@ def neighbours_box(page: Feature) -> None:
             )
 
 
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A small table as HTML."""
-    top = "".join(f"<th style='{CELL}'>{escape(name)}</th>" for name in head)
-    lines = (
-        "<tr>" + "".join(f"<td style='{CELL}'>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
-    return f"<table style='{LISTED}'><tr>{top}</tr>{''.join(lines)}</table>"
-
-
 def _string(atlas: Atlas, token: int) -> str:
     from workbench.models import visible
 
     return visible(atlas.strings[token])
-
-
-def _inline(token: str) -> str:
-    """A token within a line of text: spaces stay, breaks are shown."""
-    return token.replace("\n", "↵").replace("\t", "⇥")

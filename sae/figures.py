@@ -7,29 +7,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from workbench.figures import Figure
-from workbench.figures.layout import CATEGORIES, GREY, LINE, check_labels, escaped, frame
+from workbench.figures.histogram import bars
+from workbench.figures.layout import LINE, check_labels, escaped, frame
 
 _BINS = 40
-
-
-def activation_histogram(
-    edges: Float[np.ndarray, " bins_and_one"], counts: Int[np.ndarray, " bins"], *, title: str
-) -> Figure:
-    """How often a latent says how much, above 0. Counts are told on a log scale.
-
-    Raises `ValueError` unless there is one edge more than counts.
-    """
-    if len(edges) != len(counts) + 1:
-        raise ValueError(f"{len(counts)} counts need as many edges and one, not {len(edges)}")
-    figure = _bars(
-        (edges[:-1] + edges[1:]) / 2,
-        counts,
-        width=np.diff(edges),
-        told=[f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)],
-        title=title,
-    )
-    figure.update_xaxes(title_text="activation", rangemode="tozero")
-    return figure.update_yaxes(title_text="tokens", type="log", dtick=1)
 
 
 def density_histogram(
@@ -43,7 +24,7 @@ def density_histogram(
     low = np.floor(alive.min()) if len(alive) else -5.0
     counts, edges = np.histogram(alive, _BINS, (low, 0.0))
     dead, many = int((densities == 0).sum()), int((densities > dense).sum())
-    figure = _bars(
+    figure = bars(
         (edges[:-1] + edges[1:]) / 2,
         counts,
         width=np.diff(edges),
@@ -64,7 +45,7 @@ def positions(
         f"position {first}" if wide == 1 else f"positions {first} to {first + wide - 1}"
         for first, wide in zip(starts, width, strict=True)
     ]
-    figure = _bars(starts + (width - 1) / 2, counts, width=width, told=told, title=title)
+    figure = bars(starts + (width - 1) / 2, counts, width=width, told=told, title=title)
     figure.update_xaxes(title_text="position in the context")
     return figure.update_yaxes(title_text="tokens", rangemode="tozero")
 
@@ -94,21 +75,3 @@ def prompt_map(
         tickvals=list(range(len(tokens))), ticktext=[escaped(one) for one in tokens]
     )
     return figure.update_yaxes(tickvals=list(range(len(latents))), ticktext=latents)
-
-
-def _bars(
-    x: np.ndarray, counts: np.ndarray, *, width: np.ndarray, told: list[str], title: str
-) -> Figure:
-    figure = Figure()
-    figure.add_bar(
-        x=x,
-        y=counts,
-        width=width,
-        customdata=told,
-        marker={"color": CATEGORIES[0], "line": {"width": 0}},
-        hovertemplate="%{customdata}: %{y:,}<extra></extra>",
-    )
-    frame(figure, title, side=320)
-    figure.update_layout(bargap=0, margin={"l": 60, "r": 20, "t": 50, "b": 50})
-    figure.update_xaxes(zeroline=False, gridcolor=GREY)
-    return figure.update_yaxes(gridcolor=GREY, zeroline=False)

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from workbench.figures import framework, neurons
+from workbench.figures.histogram import activations
 from workbench.figures.layout import CATEGORIES
 
 
@@ -20,13 +21,13 @@ def layout(figure: go.Figure) -> Any:
 
 def test_a_histogram_has_a_bar_for_each_bin():
     edges, counts = np.array([-1.0, 0.0, 2.0]), np.array([3, 9])
-    figure = neurons.activations(edges, counts, title="<neuron>")
+    figure = activations(edges, counts, title="<neuron>")
     (bar,) = traces(figure)
     assert list(bar.x) == [-0.5, 1.0] and list(bar.width) == [1.0, 2.0] and list(bar.y) == [3, 9]
     assert layout(figure).yaxis.type == "log"
     assert layout(figure).title.text == "&lt;neuron&gt;"
     with pytest.raises(ValueError, match="2 counts need as many edges and one, not 2"):
-        neurons.activations(edges[:2], counts, title="")
+        activations(edges[:2], counts, title="")
 
 
 def test_neurons_stand_in_order_and_each_model_has_its_colour():

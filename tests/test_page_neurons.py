@@ -13,12 +13,12 @@ from streamlit.testing.v1 import AppTest
 
 from dashboards import neurons_view as numbers_of
 from dashboards.exports import Export, Made
-from dashboards.neurons_box import shaded
 from dashboards.neurons_export import heads_export, neuron_export, pair_export
 from dashboards.neurons_heads import Shown, heads_view, trigrams_view
 from dashboards.neurons_live import Watch
 from dashboards.neurons_pair import Pair, spreads
 from dashboards.neurons_view import HELD_OUT, Layer, Text, corpus_of, drawn, layer_view
+from dashboards.shading import shaded
 from dashboards.state import Choice
 from tests.pages import charts, forget, numbers, opened
 from workbench.circuits import copying_scores

@@ -18,8 +18,8 @@ from streamlit.testing.v1 import AppTest
 from dashboards import exports, sae_edits, sae_view
 from dashboards.exports import Export
 from dashboards.sae_box import latent_of
-from dashboards.sae_latent import shaded
 from dashboards.sae_view import Find, around, found
+from dashboards.shading import shaded
 from sae.activity import Activity
 from sae.atlas import ATLAS, Atlas, load_atlas, make_atlas, save_atlas
 from sae.dictionary import SAE, made_in
@@ -244,7 +244,7 @@ def test_a_dead_latent_has_a_page(whole: Path) -> None:
 def test_tokens_are_text() -> None:
     made = shaded(["<b>", "'\"", "\n"], [1.0, 0.0, 0.5], 1.0, 0)
     assert "<b>" not in made and "&lt;b&gt;" in made and "↵" in made
-    assert "title='&#x27;&lt;b&gt;&#x27;: 1.000'" in made and made.count("rgba") == 2
+    assert "title='&#x27;&lt;b&gt;&#x27;: 1'" in made and made.count("rgba") == 2
     assert made.count("underline;") == 1
 
 

@@ -9,21 +9,10 @@ import torch
 
 from sae.commands.sae_report import stand_ins, told, write
 from sae.evaluation import Fit, Use
-from sae.figures import activation_histogram, density_histogram, positions, prompt_map
+from sae.figures import density_histogram, positions, prompt_map
 from sae.judging import Judgement
 from sae.splicing import Spliced
 from workbench.sites import Site
-
-
-def test_every_activation_is_in_a_bar() -> None:
-    edges, counts = np.array([0.0, 1.0, 2.0, 3.0]), np.array([5, 0, 2])
-    bars: Any = activation_histogram(edges, counts, title="a <b>").data[0]
-    assert list(bars.y) == [5, 0, 2] and list(bars.x) == [0.5, 1.5, 2.5]
-    assert list(bars.customdata) == ["0.00 to 1.00", "1.00 to 2.00", "2.00 to 3.00"]
-    layout: Any = activation_histogram(edges, counts, title="a <b>").layout
-    assert layout.title.text == "a &lt;b&gt;" and layout.yaxis.type == "log"
-    with pytest.raises(ValueError, match="3 counts need as many edges and one, not 3"):
-        activation_histogram(edges[1:], counts, title="")
 
 
 def test_dead_latents_are_counted_beside_the_bars() -> None:

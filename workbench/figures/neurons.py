@@ -1,39 +1,14 @@
-"""Neurons of MLPs: one's histogram, and how two models' neurons differ."""
+"""Neurons of MLPs: how two models' differ."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from workbench.figures.layout import CATEGORIES, GREY, escaped, frame
 
 DASHES = ("solid", "dash", "dot", "dashdot")
-
-
-def activations(
-    edges: Float[np.ndarray, " bins_and_one"], counts: Int[np.ndarray, " bins"], *, title: str
-) -> go.Figure:
-    """How often a neuron says how much, on a log scale: most tokens lie near 0.
-
-    Raises `ValueError` unless there is one edge more than counts.
-    """
-    if len(edges) != len(counts) + 1:
-        raise ValueError(f"{len(counts)} counts need as many edges and one, not {len(edges)}")
-    figure = go.Figure()
-    figure.add_bar(
-        x=(edges[:-1] + edges[1:]) / 2,
-        y=counts,
-        width=np.diff(edges),
-        customdata=[f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)],
-        marker={"color": CATEGORIES[0], "line": {"width": 0}},
-        hovertemplate="%{customdata}: %{y:,}<extra></extra>",
-    )
-    frame(figure, title, side=320)
-    figure.update_layout(bargap=0, margin={"l": 60, "r": 20, "t": 50, "b": 50})
-    figure.update_xaxes(title_text="activation", zeroline=False, gridcolor=GREY)
-    return figure.update_yaxes(title_text="tokens", type="log", dtick=1, gridcolor=GREY)
 
 
 def spread(
