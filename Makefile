@@ -4,7 +4,7 @@ BIN := .venv/bin
 # raced with, but pinned to old versions of what we use: without what they depend on
 PEERS := eai-sparsify==1.3.3 natsort==8.4.0 schedulefree==1.4.1 dictionary-learning==0.1.0
 
-.PHONY: run test test-faults lint bench bench-pages help clean
+.PHONY: run test test-faults lint notebooks course bench bench-pages help clean
 .DEFAULT_GOAL := help
 
 run: .venv/.run ## install, fetch the default model, start the dashboard, open a browser
@@ -22,6 +22,13 @@ lint: .venv/.dev ## ruff, pyright, the import contract; checks, never fixes
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache --no-logo
+
+notebooks: .venv/.dev ## execute the study course, with a table of time, memory and result
+	-@$(BIN)/workbench models pull smollm2-135m
+	$(BIN)/python -m notebooks
+
+course: .venv/.dev ## the course to read: one self-contained HTML file each, in build/course
+	$(BIN)/python -m notebooks --course build/course
 
 bench: .venv/.bench ## speed as ratios against named peers, one table
 	$(BIN)/python -m benchmarks

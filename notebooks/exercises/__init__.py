@@ -1,0 +1,1 @@
+"""The exercises' checkers, one module for each notebook."""
