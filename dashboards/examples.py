@@ -28,12 +28,7 @@ EXAMPLES = (
         "Induction on random tokens",
         "50 random tokens, repeated. Which heads look at what came after the same token before? "
         "L18H6, then L17H3, L17H4 and L17H5.",
-        {
-            "model": REAL,
-            "input": "random tokens",
-            "seed": "2",
-            "score": "induction",
-        },
+        {"model": REAL, "input": "random tokens", "seed": "2", "score": "induction"},
         {"head": "L18H6"},
     ),
     Example(
@@ -83,12 +78,7 @@ EXAMPLES = (
         "Attribution",
         "Who writes “Paris”?",
         "Mostly the last two MLPs, and L23H4, which brings its share from “ France”.",
-        {
-            "model": REAL,
-            "prompt": "The capital of France is",
-            "answer": " Paris",
-            "wrong": " the",
-        },
+        {"model": REAL, "prompt": "The capital of France is", "answer": " Paris", "wrong": " the"},
         {"part": "L23H4"},
     ),
     Example(
@@ -139,12 +129,7 @@ EXAMPLES = (
         "A circuit written by hand",
         "Five edges make the induction heads of this model. Where the pattern is found at another "
         "place, EAP sees none of what finds it; EAP-IG does.",
-        {
-            "model": "induction-by-hand",
-            "task": "induction",
-            "corruption": "moved",
-            "edges": "5",
-        },
+        {"model": "induction-by-hand", "task": "induction", "corruption": "moved", "edges": "5"},
     ),
     Example(
         "Circuit",
@@ -250,11 +235,7 @@ EXAMPLES = (
         "Attention",
         "An induction circuit by hand",
         "Two layers with integer weights: L0H1 looks back by one, L1H2 completes the pattern.",
-        {
-            "model": "induction-by-hand",
-            "prompt": "a b c d e a b c d",
-            "score": "induction",
-        },
+        {"model": "induction-by-hand", "prompt": "a b c d e a b c d", "score": "induction"},
         {"head": "L1H2"},
     ),
     Example(

@@ -175,8 +175,9 @@ def test_a_past_of_rows_is_the_past_gathered(road, ids) -> None:
         )
         assert torch.equal(logits(one), logits(other))
     assert torch.equal(kept(one).keys[1], kept(other).keys[1])
-    assert torch.equal(logits(run(model, later[1:], past=shared.of(torch.tensor([1, 2])),
-                                  read=also, stop="never")), logits(one)[1:])  # fmt: skip
+    fewer = run(model, later[1:], past=shared.of(torch.tensor([1, 2])), read=also, stop="never")
+    # Another number of rows is another product of matrices: not bit for bit on every processor.
+    assert_close(logits(fewer), logits(one)[1:], atol=1e-6, rtol=1e-5)
     with pytest.raises(InputError, match=r"past holds 3 layers x 3 rows .* need 3 layers x 2 rows"):
         run(model, later[1:], past=shared)
 

@@ -18,7 +18,7 @@ from workbench.registry import Outcome
 
 _SOURCE = "Elhage et al. 2022"
 _PAIR = {"SoLU": SOLU_1L, "GELU": GELU_1L}
-_SEEDS = (0,)
+_SEEDS = (0, 1)
 _CONTEXTS = 400  # of held-out text
 _LOSS = 0.05  # a few percent
 _GIVEN = {
