@@ -294,6 +294,12 @@ def test_copying_needs_one_vocabulary() -> None:
         circuits.copying_scores(model)
 
 
+def test_a_model_without_layers_has_no_heads() -> None:
+    for what in (circuits.copying_scores, lambda model: ov(model, Head(0, 0))):
+        with pytest.raises(InputError, match="text-0l has no layers, and so no heads"):
+            what(load("text-0l", device="cpu"))
+
+
 @pytest.mark.real_model
 def test_heads_of_the_real_model(smollm2) -> None:
     scores = circuits.copying_scores(smollm2)

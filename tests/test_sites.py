@@ -1,5 +1,6 @@
 """Sites: names read and written, wishes expanded, mistakes named."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -125,6 +126,13 @@ def test_wishes_expand(wanted, found: list[str]) -> None:
 def test_a_wish_that_matches_nothing_is_told(wanted, told: str) -> None:
     with pytest.raises(InputError, match=told):
         expand(wanted, AVAILABLE)
+
+
+@pytest.mark.parametrize("wanted", ["*.pattern", "0.resid_pre"])
+def test_without_layers_that_is_what_is_told(wanted: str) -> None:
+    told = f"has no layers, and so no {re.escape(wanted)}; it has embed, logits: choose another"
+    with pytest.raises(InputError, match=told):
+        expand(wanted, {Site("embed"): 1, Site("logits"): 1})
 
 
 def test_order_is_that_of_a_forward_pass() -> None:

@@ -260,6 +260,7 @@ def _glob(pattern: str, available: Mapping[Site, int]) -> list[Site]:
         if fnmatchcase(str(site), pattern) or fnmatchcase(site.long, pattern)
     ]
     if not found:
+        _expect_layers(pattern, available)
         names = sorted({f"*.{site.name}" if site.kind.layered else site.name for site in available})
         raise InputError(f"glob {pattern!r} matches no site{_nearest(pattern, names)}")
     return found
@@ -270,6 +271,7 @@ def _known(site: Site, available: Mapping[Site, int]) -> Site:
         layers = [o.layer for o in available if o.name == site.name and o.layer is not None]
         if layers and site.layer is not None:
             raise InputError(f"site {site} is out of range: layers run from 0 to {max(layers)}")
+        _expect_layers(str(site), available)
         names = dict.fromkeys(str(other) for other in available if other.layer in (None, 0))
         raise InputError(
             f"this model has no site {str(site)!r}; it has {', '.join(names)} (layer 0 shown)"
@@ -278,6 +280,14 @@ def _known(site: Site, available: Mapping[Site, int]) -> Site:
     if site.head is not None and site.head >= heads:
         raise InputError(f"site {site} is out of range: heads run from 0 to {heads - 1}")
     return site
+
+
+def _expect_layers(request: str, available: Mapping[Site, int]) -> None:
+    if all(site.layer is None for site in available):
+        names = ", ".join(str(site) for site in available)
+        raise InputError(
+            f"this model has no layers, and so no {request}; it has {names}: choose another model"
+        )
 
 
 def _nearest(text: str, names: Iterable[str]) -> str:

@@ -79,4 +79,6 @@ def folded(model: Model, head: Head) -> Folded:
 
 
 def layers(model: Model) -> Iterator[Folded]:
+    """Every layer. Raises `InputError` for a model that has none."""
+    check_head(model, Head(0, 0))
     return (folded(model, Head(layer, 0)) for layer in range(model.architecture.n_layers))

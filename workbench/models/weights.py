@@ -140,6 +140,8 @@ def by_head(
 def check_head(model: Model, head: Head) -> None:
     """Raise `InputError` for a head that the model does not have."""
     sizes = model.architecture
+    if not sizes.n_layers:
+        raise InputError(f"{model.name} has no layers, and so no heads; choose another model")
     if not (0 <= head.layer < sizes.n_layers and 0 <= head.head < sizes.n_heads):
         raise InputError(
             f"head {head} is out of range: layers run from 0 to {sizes.n_layers - 1}, "
