@@ -211,6 +211,11 @@ def test_a_knob_out_of_range_is_refused_with_its_range(field: str, value: object
         replace(SMALL, **{field: value})
 
 
+def test_a_share_that_is_no_pair_is_refused():
+    with pytest.raises(InputError, match=r"fraction 0.01 \(of 25 pairs that is none\)"):
+        replace(SMALL, p=5, fraction=0.01)
+
+
 def test_all_wrong_knobs_are_listed():
     with pytest.raises(InputError, match=r"p 300 .*weight_decay -1.0 .*steps 0"):
         Grokking(p=300, weight_decay=-1.0, steps=0)

@@ -172,6 +172,12 @@ def test_a_bias_of_another_length_is_refused(weights: Weights, tmp_path: Path):
         read_weights(put(tmp_path, {**weights.tensors(), "b_in": torch.ones(31)}))
 
 
+def test_what_is_no_number_is_refused(weights: Weights, tmp_path: Path):
+    broken = torch.full_like(weights.W_Q, torch.inf)
+    with pytest.raises(InputError, match=r"W_Q has values that are no numbers"):
+        read_weights(put(tmp_path, {**weights.tensors(), "W_Q": broken}))
+
+
 def test_missing_tensors_and_names_are_told(weights: Weights, tmp_path: Path):
     own = weights.tensors()
     file = put(tmp_path, {name: value for name, value in own.items() if name != "W_in"})

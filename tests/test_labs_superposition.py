@@ -453,6 +453,9 @@ def test_what_does_not_fit_is_refused_with_shapes(tmp_path: Path):
             toy_from(path, names=names)
     with pytest.raises(InputError, match=r"expected .* n = 5, m = 3"):
         toy_from(path, names={"weight": "W"}, features=5, hidden=3)
+    save_file({"weight": torch.full((2, 5), torch.nan)}, path)
+    with pytest.raises(InputError, match=r"weight has values that are no numbers"):
+        toy_from(path)
 
 
 def test_trained_again_is_the_recipe_here_and_now():

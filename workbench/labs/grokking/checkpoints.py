@@ -148,6 +148,8 @@ def _load(path: Path) -> dict[str, Tensor]:
             f"{path} does not load as safetensors ({error}); of a pickle (.pt, .pth) save its "
             "tensors with safetensors.torch.save_file first: a pickle may run any code"
         ) from error
+    if broken := [name for name, value in found.items() if not value.isfinite().all()]:
+        raise InputError(f"{path}: {', '.join(broken)} has values that are no numbers (NaN, inf)")
     return {name: value.float() for name, value in found.items()}
 
 

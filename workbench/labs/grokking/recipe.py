@@ -68,6 +68,8 @@ class Grokking:
             for name, (low, high) in _RANGES.items()
             if not low <= (value := getattr(self, name)) <= high
         ]
+        if not wrong and not round(self.fraction * self.p**2):
+            wrong.append(f"fraction {self.fraction:g} (of {self.p**2} pairs that is none)")
         if self.labels not in LABELS:
             wrong.append(f"labels {self.labels} ({' or '.join(LABELS)})")
         if self.heads > 0 and self.d_model % self.heads:

@@ -105,6 +105,9 @@ def _read(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise InputError(f"there is no checkpoint at {file}; give a safetensors file or its folder")
     try:
-        return safetensors.torch.load_file(file)
+        found = safetensors.torch.load_file(file)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{file} is no safetensors file ({error}); give one") from error
+    if broken := [name for name, value in found.items() if not value.isfinite().all()]:
+        raise InputError(f"{file}: {', '.join(broken)} has values that are no numbers (NaN, inf)")
+    return found
