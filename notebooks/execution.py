@@ -52,7 +52,12 @@ def execute(path: Path) -> Executed:
         extra_arguments=["--IPKernelApp.log_level=ERROR", "--InteractiveShell.colors=nocolor"],
         resources={"metadata": {"path": str(path.parent)}},
     )
-    environment = {**os.environ, "PLOTLY_RENDERER": "plotly_mimetype", "HF_HUB_OFFLINE": "1"}
+    environment = {
+        **os.environ,
+        "PLOTLY_RENDERER": "plotly_mimetype",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's; no notebook draws its bars
+    }
     started, error = time.perf_counter(), None
     first, last = new_code_cell(_OFFLINE), new_code_cell(_PEAK)
     cells, notebook.cells = notebook.cells, [first, *notebook.cells, last]
