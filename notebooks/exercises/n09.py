@@ -73,15 +73,21 @@ def _told_apart(
         raise Hint(
             "that is the clean run with the corrupted run's head: source and base are swapped"
         )
-    if same(run(model, corrupted).logits[0, -1]):
+    if same(_last(model, corrupted)):
         raise Hint("that is the corrupted run as it was: the edit changes nothing")
-    if same(run(model, clean).logits[0, -1]):
+    if same(_last(model, clean)):
         raise Hint("that is the clean run: patch into the corrupted one")
 
 
 def _patched(model: Model, source: Ids, base: Ids, head: str) -> Float[Tensor, " token"]:
     (kept,) = run(model, source, read=f"{head}.z", stop="never").activations.values()
-    return run(model, base, edit=Edit(f"{head}.z", lambda _: kept)).logits[0, -1]
+    return _last(model, base, [Edit(f"{head}.z", lambda _: kept)])
+
+
+def _last(model: Model, ids: Ids, edits: Sequence[Edit] = ()) -> Float[Tensor, " token"]:
+    logits = run(model, ids, edit=edits).logits
+    assert logits is not None, "a run that nothing stops reaches the logits"
+    return logits[0, -1]
 
 
 @cache

@@ -26,9 +26,15 @@ def differing_as_sets(clean, corrupted):
     return [i for i, token in enumerate(clean) if token not in corrupted]
 
 
+def every(model, ids, edits=()):
+    logits = run(model, ids, edit=edits).logits
+    assert logits is not None
+    return logits[0]
+
+
 def patched(model, clean, corrupted, head):
     (kept,) = run(model, clean, read=f"{head}.z").activations.values()
-    return run(model, corrupted, edit=Edit(f"{head}.z", lambda z: kept)).logits[0, -1]
+    return every(model, corrupted, [Edit(f"{head}.z", lambda z: kept)])[-1]
 
 
 def patched_swapped(model, clean, corrupted, head):
@@ -36,16 +42,16 @@ def patched_swapped(model, clean, corrupted, head):
 
 
 def patched_not(model, clean, corrupted, head):
-    return run(model, corrupted).logits[0, -1]
+    return every(model, corrupted)[-1]
 
 
 def patched_everywhere(model, clean, corrupted, head):
-    return run(model, clean).logits[0, -1]
+    return every(model, clean)[-1]
 
 
 def patched_all_positions(model, clean, corrupted, head):
     (kept,) = run(model, clean, read=f"{head}.z").activations.values()
-    return run(model, corrupted, edit=Edit(f"{head}.z", lambda z: kept)).logits[0]
+    return every(model, corrupted, [Edit(f"{head}.z", lambda z: kept)])
 
 
 def effect(clean, corrupted, patched):
