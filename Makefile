@@ -4,7 +4,7 @@ BIN := .venv/bin
 # raced with, but pinned to old versions of what we use: without what they depend on
 PEERS := eai-sparsify==1.3.3 natsort==8.4.0 schedulefree==1.4.1 dictionary-learning==0.1.0
 
-.PHONY: run test test-faults lint notebooks course bench bench-pages help clean
+.PHONY: run test test-faults lint study notebooks course bench bench-pages help clean
 .DEFAULT_GOAL := help
 
 run: .venv/.run ## install, fetch the default model, start the dashboard, open a browser
@@ -22,6 +22,10 @@ lint: .venv/.dev ## ruff, pyright, the import contract; checks, never fixes
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache --no-logo
+
+study: .venv/.study ## the course in JupyterLab, where the dashboard's pages link to
+	-@$(BIN)/workbench models pull smollm2-135m
+	$(BIN)/jupyter lab --notebook-dir notebooks --port 8888
 
 notebooks: .venv/.dev ## execute the study course, with a table of time, memory and result
 	-@$(BIN)/workbench models pull smollm2-135m
@@ -51,6 +55,10 @@ clean: ## remove the virtual environment
 
 .venv/.dev: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@ .venv/.run
+
+.venv/.study: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[study]'
 	touch $@ .venv/.run
 
 .venv/.bench: .venv/bin/python pyproject.toml constraints.txt

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from dashboards import study
 from dashboards.navigation import pages, sections
 from dashboards.preload import preload
 
@@ -13,7 +14,9 @@ def main() -> None:
     """Draw the page that the address names, then start loading what pages will need."""
     st.set_page_config(page_title="lensbench", page_icon="🔬", layout="wide")
     st.html(STYLE)
-    st.navigation(sections(pages())).run()
+    opened = st.navigation(sections(pages()))
+    study.link(opened.title)
+    opened.run()
     preload()
 
 
