@@ -13,7 +13,7 @@ NOTEBOOKS: Mapping[str, str] = {
     "Patching": "09-activation-patching",
     "Circuit": "09-activation-patching",
     "Steering": "13-monosemanticity",
-    "Probes": "14-othello-gpt",
+    "Probes": "10-fact-finding",
     "SAE": "13-monosemanticity",
     "Neurons": "12-softmax-linear-units",
     "Induction": "08-circuits-framework",
