@@ -17,6 +17,7 @@ NOTEBOOKS: Mapping[str, str] = {
     "SAE": "13-monosemanticity",
     "Neurons": "12-softmax-linear-units",
     "Induction": "08-circuits-framework",
+    "Training": "16-where-to-go",
     "Othello": "14-othello-gpt",
 }
 
