@@ -18,6 +18,7 @@ LIVE = {  # what a page may train: least, most, default, step
     "steps": (100, 20_000, 2_800, 100),
     "seed": (0, 10**6, 0, 1),
 }
+LARGEST = "largest"
 SHARES = {
     "fraction": ("% of pairs", (20, 30, 40, 50, 60, 70, 80, 90), 50),
     "decay": ("Weight decay", (0.0, 0.3, 1.0, 2.0), 1.0),
@@ -88,14 +89,15 @@ def asked_box(moment: Moment) -> None:
     """The circle's frequency, and what to draw over all pairs; `chosen` says what was."""
     cells = st.columns([2, 2, 1, 3], vertical_alignment="bottom")
     half = moment.p // 2
-    likely = [*moment.keys, *(k for k in range(1, half + 1) if k not in moment.keys)]
-    state.allowed("frequency", [str(k) for k in range(1, half + 1)])
+    others = (k for k in range(1, half + 1) if k not in moment.keys)
+    likely = [LARGEST, *map(str, (*moment.keys, *others))]
+    state.allowed("frequency", likely)
     if st.session_state.get("frequency") not in (None, *likely):
         del st.session_state["frequency"]  # of a larger p
     cells[0].selectbox(
         "Circle of frequency",
         likely,
-        help="Key frequencies come first.",
+        help="The largest of the embedding at each epoch, or one for all; keys come first.",
         key="frequency",
         bind="query-params",
     )
@@ -113,7 +115,9 @@ def chosen(moment: Moment) -> tuple[int, Asked]:
     held = st.session_state
     kind = str(held["map"])
     number = min(int(held["number"]), most(moment.weights, kind))
-    return min(int(held["frequency"]), moment.p // 2), Asked(kind, number)
+    frequency = held["frequency"]
+    largest = int(moment.norms.argmax()) + 1
+    return largest if frequency == LARGEST else int(frequency), Asked(kind, number)
 
 
 def told_box(moment: Moment) -> None:

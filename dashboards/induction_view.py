@@ -25,6 +25,7 @@ NAMES = {2: "two layers", 1: "one layer"}
 SEEDS, STEPS = (0, 10**6), (50, 5000)
 LOOK = 1.5  # seconds between measurements of a training on the spot
 CHANCE = math.log(48)  # labels, drawn evenly
+DROP = 1.0  # nats; the largest fall within a window is no phase change if it is less
 REPEATED, FIRST = "loss on repeated", "loss on first"
 
 
@@ -206,6 +207,8 @@ def _view(
 
     near = len(log.steps) > 1 and min(np.diff(log.steps)) <= WINDOW
     change = phase_change(log.steps, log.values[REPEATED]) if near else None
+    if change is not None and change.drop < DROP:
+        change = None
     return InductionView(about, depth, trained, ladder, log, change, _shipped_logs())
 
 

@@ -180,7 +180,9 @@ def test_science_rows_that_can_train_do_so_when_asked(monkeypatch, capsys) -> No
     asked = ["selftest", "--science", "--json"]
     for full in (False, True):
         assert main(asked + ["--full"] * full) == 0
-        told = json.loads(capsys.readouterr().out)
+        out, progress = capsys.readouterr()
+        assert progress.splitlines() == ["1 of 2: trains", "2 of 2: does not"]
+        told = json.loads(out)
         assert (told["trains"]["found"], told["does not"]["found"]) == (f"full {full}", "shipped")
     assert main(["selftest", "--full"]) == 2
     assert "give both" in capsys.readouterr().err

@@ -118,7 +118,7 @@ def test_the_recipe_is_listed_and_is_one():
         ({"points": "three"}, "points 'three' is no list of numbers"),
         ({"points": "3,0"}, "points 0 cannot be; they are from 1 to 100000"),
         ({"points": "3,4.5"}, "points 4.5 is no whole number"),
-        ({"features": "1", "density": "0"}, r"features 1 \(.*\); density 0.0 \(it is from 0.0001"),
+        ({"features": "1", "density": "0"}, r"features 1 \(.*\), density 0.0 \(from 0.0001"),
         ({"points": "100000", "repeats": "100"}, "numbers of data; the limit is"),
     ],
 )

@@ -206,7 +206,9 @@ def test_a_pickle_is_never_opened(weights: Weights, tmp_path: Path):
             return (Path.touch, (tmp_path / "sprung",))
 
     torch.save({"W_E": Trap()}, tmp_path / "theirs.pt")
-    with pytest.raises(InputError, match=r"does not load as safetensors .* a pickle may run any"):
+    with pytest.raises(InputError, match="there is no checkpoint at"):
+        read_weights(tmp_path / "none.pt")
+    with pytest.raises(InputError, match=r"is no safetensors file .* a pickle may run any"):
         read_weights(tmp_path / "theirs.pt")
     assert not (tmp_path / "sprung").exists()
 

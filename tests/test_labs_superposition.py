@@ -243,7 +243,7 @@ def test_training_makes_a_pentagon_of_what_was_none():
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"features": "0", "rate": "7"}, r"features 0 \(it is from 1 to 1,000\); rate 7.0"),
+        ({"features": "0", "rate": "7"}, r"features 0 \(from 1 to 1,000\), rate 7.0"),
         ({"densities": "1,0"}, "densities 0 cannot be; they are from 0.0001 to 1"),
         ({"densities": "dense"}, "is no list of numbers; give one such as 1,0.3,0.1"),
         ({"grouping": "odd"}, "known: independent, correlated, anticorrelated"),
@@ -445,17 +445,34 @@ def test_what_does_not_fit_is_refused_with_shapes(tmp_path: Path):
     with pytest.raises(InputError, match=r"has no tensor 'weight'; it has W, b, v"):
         toy_from(path)
     for names, told in (
-        ({"weight": "v"}, r"'v' has shape \(3,\), expected \[m, n\] or \[n, m\]"),
-        ({"weight": "W", "bias": "b"}, r"'W' has shape \(2, 5\), expected .* with n = 4"),
+        ({"weight": "W", "bias": "bais"}, "has no tensor 'bais'; it has W, b, v"),
+        ({"weight": "W", "bias": "b"}, "holds v, which nothing asked for"),
+        ({"weight": "W"}, "holds b, v, which nothing asked for"),
         ({"wieght": "W"}, "names maps wieght; it can map weight and bias"),
     ):
         with pytest.raises(InputError, match=told):
             toy_from(path, names=names)
-    with pytest.raises(InputError, match=r"expected .* n = 5, m = 3"):
-        toy_from(path, names={"weight": "W"}, features=5, hidden=3)
-    save_file({"weight": torch.full((2, 5), torch.nan)}, path)
-    with pytest.raises(InputError, match=r"weight has values that are no numbers"):
-        toy_from(path)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "sizes", "told"),
+    [
+        ({"weight": torch.ones(3)}, {}, r"'weight' has shape \(3,\), expected \[m, n\] or"),
+        ({"weight": torch.ones(2, 5), "bias": torch.ones(4)}, {},
+         r"'bias' has shape \(4,\), expected \(1, 5\) or \(5,\)"),
+        ({"weight": torch.ones(2, 5), "bias": torch.tensor(1.0)}, {}, r"'bias' has shape \(\),"),
+        ({"weight": torch.ones(2, 5)}, {"features": 5, "hidden": 3}, "expected .* n = 5, m = 3"),
+        ({"weight": torch.full((2, 5), torch.nan)}, {}, "weight has values that are no numbers"),
+        ({"weight": torch.ones(2, 5, dtype=torch.complex64)}, {}, r"holds weight \(complex64\)"),
+        ({"weight": torch.ones(2, 5, dtype=torch.int64)}, {}, r"holds weight \(int64\)"),
+    ],
+)  # fmt: skip
+def test_a_tensor_that_does_not_fit_is_named(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], sizes: dict[str, int], told: str
+):
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=told):
+        toy_from(tmp_path, features=sizes.get("features"), hidden=sizes.get("hidden"))
 
 
 def test_trained_again_is_the_recipe_here_and_now():

@@ -225,6 +225,15 @@ def test_a_training_is_lengthened_before_it_decays_and_not_after(tmp_path: Path)
         train_into(tmp_path / "late", longer, resume=True)
 
 
+def test_a_loss_that_is_no_number_ends_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(NextTokenTraining, "_step", lambda self: torch.tensor(torch.nan))
+    with pytest.raises(InputError, match="loss of small is nan at step 1: its learning rate is"):
+        _done(tmp_path)
+    assert not (tmp_path / MODEL).exists()
+
+
 def test_a_folder_with_a_training_is_not_overwritten(tmp_path: Path):
     _done(tmp_path, stop=5)
     with pytest.raises(InputError, match="give --resume"):
@@ -290,7 +299,9 @@ def test_a_config_that_cannot_be_is_refused(tmp_path: Path, change: dict, told: 
 
 
 def test_a_recipe_that_cannot_be_lists_all_that_is_wrong():
-    with pytest.raises(InputError, match=r"steps 0, rate -1.0, warmup -5, decay 2.0"):
+    with pytest.raises(
+        InputError, match=r"steps 0 \(from 1 to .*\), rate -1.0 .*, warmup -5 .*, decay 2.0 "
+    ):
         replace(RECIPE, steps=0, rate=-1.0, warmup=-5, decay=2.0)
 
 
@@ -321,7 +332,9 @@ def test_knobs_are_set_by_words():
     [
         ({"bach": "4"}, "small has no knob 'bach'; did you mean batch"),
         ({"batch": "4.5"}, "batch=4.5 is no value of small: give one of type int, such as 8"),
-        ({"batch": "0"}, "cannot train with batch 0"),
+        ({"batch": "0"}, r"cannot train with batch 0 \(from 1 to 65,536\)"),
+        ({"batch": "1000000000"}, "cannot train with batch 1000000000"),
+        ({"rate": "inf"}, r"cannot train with rate inf \(from 1e-06 to 1\)"),
     ],
 )
 def test_a_knob_that_cannot_be_is_refused(words: dict[str, str], told: str):

@@ -109,9 +109,12 @@ def bos(arguments: Namespace) -> bool | None:
 
 
 @contextmanager
-def stages() -> Iterator:
-    """A spinner on stderr whose text is the present stage."""
+def stages(*, lines: bool = False) -> Iterator:
+    """A spinner on stderr whose text is the present stage; with `lines`, one each in a log too."""
     console = Console(file=sys.stderr)
+    if lines and not console.is_terminal:
+        yield console.print
+        return
     with console.status("starting") as status:
         yield status.update
 

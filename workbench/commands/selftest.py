@@ -44,9 +44,9 @@ def run(arguments: Namespace) -> int:
     if not chosen:
         raise InputError(f"no claim matches {arguments.only!r}; known: {', '.join(known)}")
     outcomes, seconds = {}, {}
-    with options.stages() as say:
-        for name, target in chosen.items():
-            say(name)
+    with options.stages(lines=True) as say:
+        for number, (name, target) in enumerate(chosen.items(), start=1):
+            say(f"{number} of {len(chosen)}: {name}")
             started = time.perf_counter()
             outcomes[name] = _outcome(resolve(target), full=arguments.full)
             seconds[name] = time.perf_counter() - started

@@ -18,7 +18,7 @@ _STYLES = {
     "restricted loss": (CATEGORIES[3], "dash"),
     "excluded loss": ("#CC79A7", "dot"),
     "Gini of the embedding": ("#56B4E9", "solid"),
-    "variance in key frequencies": (CATEGORIES[3], "dash"),
+    "variance in key frequencies": ("#D55E00", "dashdot"),
     "test accuracy": (CATEGORIES[1], "dot"),
 }
 _MOST_NAMED = 61
@@ -73,6 +73,7 @@ def frequencies(
             x=number[shown],
             y=np.asarray(norms)[shown],
             name=name,
+            width=0.85,  # else a trace of few, distant keys has bars as wide as their gaps
             marker={
                 "color": colour,
                 "line": {"width": 1.5 if name != "other" else 0, "color": LINE},
@@ -82,7 +83,6 @@ def frequencies(
     frame(figure, title, side=_SMALL)
     figure.update_layout(
         width=None,
-        bargap=0.15,
         barmode="overlay",
         showlegend=bool(keys),
         margin={"l": 70, "r": 20, "t": 60, "b": 50},

@@ -2,7 +2,15 @@
 
 from workbench.training.checkpoint import Unfinished, read_state, write_state
 from workbench.training.next_token import Logits, NextToken, NextTokenTraining
-from workbench.training.recipe import Recipe, changed, knobs, power_of_two, recipe_named
+from workbench.training.recipe import (
+    Ranges,
+    Recipe,
+    changed,
+    knobs,
+    power_of_two,
+    recipe_named,
+    refuse,
+)
 from workbench.training.run import Row, train_into
 from workbench.training.steps import Step, Training
 
@@ -10,6 +18,7 @@ __all__ = [
     "Logits",
     "NextToken",
     "NextTokenTraining",
+    "Ranges",
     "Recipe",
     "Row",
     "Step",
@@ -20,6 +29,7 @@ __all__ = [
     "power_of_two",
     "read_state",
     "recipe_named",
+    "refuse",
     "train_into",
     "write_state",
 ]

@@ -13,13 +13,23 @@ from workbench.errors import InputError
 from workbench.models.loading import resolve_device
 from workbench.models.native import Shape, network, save_native, sdpa
 from workbench.models.tokens import HubVocabulary, Labels
-from workbench.training.recipe import SCHEDULE, power_of_two
+from workbench.training.recipe import SCHEDULE, Ranges, power_of_two, refuse
 from workbench.training.steps import Step
 
 Sequences = Callable[[int, int, int], Int[Tensor, "batch pos"]]
 """(seed, step, batch) -> token ids, one longer than the context: always the same for the same."""
 Logits = Callable[[Int[Tensor, "batch pos"]], Float[Tensor, "batch pos vocab"]]
 Evaluate = Callable[[Logits], Mapping[str, float]]
+_RANGES: Ranges = {
+    "steps": (1, 10_000_000),
+    "batch": (1, 65_536),
+    "matrix_rate": (1e-6, 1),
+    "rate": (1e-6, 1),
+    "warmup": (0, 10_000_000),
+    "decay": (0, 1),
+    "seed": (0, 2**31),
+    "every": (0, 10_000_000),
+}
 
 
 @dataclass(frozen=True)
@@ -48,23 +58,7 @@ class NextToken:
     every: int = 0
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} {value}"
-            for name in ("steps", "batch", "matrix_rate", "rate")
-            if not (value := getattr(self, name)) > 0
-        ]
-        wrong += [
-            f"{name} {value}"
-            for name in ("warmup", "seed", "every")
-            if (value := getattr(self, name)) < 0
-        ]
-        if not 0 <= self.decay <= 1:
-            wrong.append(f"decay {self.decay}")
-        if wrong:
-            raise InputError(
-                f"recipe {self.name} cannot train with {', '.join(wrong)}; steps, batch and rates "
-                "are above 0, warmup, seed and every from 0, decay a share from 0 to 1"
-            )
+        refuse(self, _RANGES)
 
     def numbers(self) -> dict[str, object]:
         """What decides the weights, for a card and to tell whether a checkpoint continues it."""

@@ -51,6 +51,23 @@ class Recipe(Protocol):
 
 
 Some = TypeVar("Some", bound=Recipe)
+Ranges = Mapping[str, tuple[float | int, float | int]]
+"""By field: the least and the most that it can be."""
+
+
+def refuse(recipe: Recipe, ranges: Ranges, *others: str) -> None:
+    """Raise `InputError` that lists every field out of its range, and `others` that are wrong."""
+    wrong = [
+        f"{name} {value} (from {_plain(low)} to {_plain(high)})"
+        for name, (low, high) in ranges.items()
+        if not low <= (value := getattr(recipe, name)) <= high
+    ]
+    if wrong := [*wrong, *others]:
+        raise InputError(f"recipe {recipe.name} cannot train with {', '.join(wrong)}")
+
+
+def _plain(number: float | int) -> str:
+    return f"{number:,.0f}" if number >= 1000 else f"{number:g}"
 
 
 def power_of_two(done: int) -> bool:

@@ -33,8 +33,8 @@ def train_into(
     """Train, keeping what is needed to continue; yields each step, and a log row where one ends.
 
     Weights at the recipe's rungs lie in `ladder/`, the result in `model/`. Raises
-    `InputError` for a folder that holds a training unless `resume`, for nothing to resume, and for
-    a folder in which another process trains.
+    `InputError` for a folder that holds a training unless `resume`, for nothing to resume, for a
+    folder in which another process trains, and for a loss that is no number any more.
     """
     state = folder / STATE
     if resume != state.exists():
@@ -67,7 +67,9 @@ def _steps(
     for step in training.steps():
         losses.append(step.loss)
         last = step.done == step.total
-        row = None
+        row, saving = None, step.done % save_each == 0 or last
+        if saving:
+            _expect_numbers(recipe, step)
         if step.done % log_each == 0 or last:
             row = _row(recipe, training, losses)
             rows.append(row)
@@ -76,12 +78,21 @@ def _steps(
             _keep(folder / LADDER / str(step.done), recipe, training, rows, seconds)
         if last:
             _keep(folder / MODEL, recipe, training, rows, seconds)
-        if step.done % save_each == 0 or last:  # after what is kept: who resumes makes it again
+        if saving:  # after what is kept: who resumes makes it again
             tensors = training.state() | ({LOSSES: torch.stack(losses)} if losses else {})
             kept = Unfinished(tensors, step.done, seconds, tuple(rows))
             write_state(folder / STATE, recipe, kept)
         yield step, row
     lock.release()
+
+
+def _expect_numbers(recipe: Recipe, step: Step) -> None:
+    """Before anything of it is kept."""
+    if not step.loss.isfinite().all():
+        raise InputError(
+            f"the loss of {recipe.name} is {float(step.loss.mean())} at step {step.done:,}: its "
+            "learning rate is too high; train anew with a smaller one"
+        )
 
 
 def _row(recipe: Recipe, training: Training, losses: list[torch.Tensor]) -> Row:

@@ -20,8 +20,8 @@ from workbench.labs.superposition.training import (
     Part,
     Schedule,
     Task,
-    refuse,
 )
+from workbench.training import refuse
 
 _HELD_OUT = 10**9  # a number of points that no training has
 _MOST = 2**27  # numbers in all data of a training

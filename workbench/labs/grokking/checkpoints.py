@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from workbench.errors import InputError
 from workbench.labs.grokking.weights import EMBED, IN, OUT, POSITIONS, UNEMBED, K, O, Q, V, Weights
+from workbench.labs.tensors import read_tensors
 from workbench.models.native import CONFIG, FAMILY, Shape, read_config
 from workbench.models.native import WEIGHTS as FILE
 
@@ -83,7 +82,7 @@ def _native(folder: Path, attention: float | None) -> tuple[dict[str, Tensor], i
         )
     shape, _ = read_config(folder, config)
     _expect_shape(folder, shape)
-    found = _load(folder / FILE)
+    found = read_tensors(folder / FILE)
     own = {**_NATIVE, **_NATIVE_BIASES}
     given = {name: found[theirs] for name, theirs in own.items() if theirs in found}
     missing = [theirs for theirs in _NATIVE.values() if theirs not in found]
@@ -115,7 +114,7 @@ def _foreign(path: Path, names: Mapping[str, str], ignore: Sequence[str]) -> dic
             f"names speak of {', '.join(unknown)}, which this lab does not have; known: "
             f"{', '.join((*NAMES, *BIASES))}"
         )
-    found = _load(path)
+    found = read_tensors(path)
     given, used = {}, set(ignore)
     for name in (*NAMES, *BIASES):
         theirs = names.get(name, name)
@@ -138,19 +137,6 @@ def _foreign(path: Path, names: Mapping[str, str], ignore: Sequence[str]) -> dic
             "it does not change the logits, in ignore"
         )
     return given
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    try:
-        found = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"{path} does not load as safetensors ({error}); of a pickle (.pt, .pth) save its "
-            "tensors with safetensors.torch.save_file first: a pickle may run any code"
-        ) from error
-    if broken := [name for name, value in found.items() if not value.isfinite().all()]:
-        raise InputError(f"{path}: {', '.join(broken)} has values that are no numbers (NaN, inf)")
-    return {name: value.float() for name, value in found.items()}
 
 
 @dataclass(frozen=True)
@@ -203,6 +189,8 @@ def _sizes(path: str, given: Mapping[str, Tensor], heads: int | None) -> _Sizes:
         expected = f"(p + 1, {d_model}) or ({d_model}, p + 1), as W_pos has {d_model} wide vectors"
         raise _refusal(path, "W_E", embedding, expected)
     vocabulary = embedding.shape[0] if embedding.shape[1] == d_model else embedding.shape[1]
+    if vocabulary < 3:
+        raise _refusal(path, "W_E", embedding, f"(p + 1, {d_model}) with p from 2")
     if query.ndim == 3:
         found = query.shape[0]
         if heads not in (None, found):

@@ -18,11 +18,11 @@ from workbench.labs.grokking.weights import Weights, from_native, shape_of, to_n
 from workbench.models.loading import resolve_device
 from workbench.models.native import CONFIG, network, save_native
 from workbench.models.tokens import Labels
-from workbench.training import Step
+from workbench.training import Ranges, Step, refuse
 
 LABELS = ("sum", "random")
 BETAS = (0.9, 0.98)
-_RANGES: dict[str, tuple[float, float]] = {
+_RANGES: Ranges = {
     "p": (5, 257),
     "fraction": (0.01, 1),
     "weight_decay": (0, 10),
@@ -63,19 +63,15 @@ class Grokking:
     every: int = 150
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} {value} (from {low:g} to {high:,g})"
-            for name, (low, high) in _RANGES.items()
-            if not low <= (value := getattr(self, name)) <= high
-        ]
-        if not wrong and not round(self.fraction * self.p**2):
+        wrong = []
+        least, most = _RANGES["fraction"]
+        if least <= self.fraction <= most and not round(self.fraction * self.p**2):
             wrong.append(f"fraction {self.fraction:g} (of {self.p**2} pairs that is none)")
         if self.labels not in LABELS:
             wrong.append(f"labels {self.labels} ({' or '.join(LABELS)})")
         if self.heads > 0 and self.d_model % self.heads:
             wrong.append(f"d_model {self.d_model} (a multiple of heads, {self.heads})")
-        if wrong:
-            raise InputError(f"recipe {self.name} cannot train with {', '.join(wrong)}")
+        refuse(self, _RANGES, *wrong)
 
     def numbers(self) -> dict[str, object]:
         return {

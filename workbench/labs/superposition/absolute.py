@@ -16,7 +16,8 @@ from workbench.labs.superposition.features import Features
 from workbench.labs.superposition.recipe import DENSITIES, RANGES, fresh
 from workbench.labs.superposition.relu_output import threshold_backward
 from workbench.labs.superposition.spread import spread
-from workbench.labs.superposition.training import BatchedTraining, Schedule, Task, refuse
+from workbench.labs.superposition.training import BatchedTraining, Schedule, Task
+from workbench.training import refuse
 
 Weights = Mapping[str, Tensor]
 

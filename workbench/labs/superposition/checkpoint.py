@@ -1,7 +1,7 @@
 """Toy models in a folder or a file, ours and other people's."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 import safetensors.torch
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor
 
 from workbench.cache.files import write_whole
 from workbench.errors import InputError
+from workbench.labs.tensors import read_tensors
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.json"
 NAMES = {"weight": "weight", "bias": "bias"}
@@ -45,39 +45,54 @@ def save_tensors(
 def toy_from(
     path: Path | str,
     *,
-    names: Mapping[str, str] = NAMES,
+    names: Mapping[str, str] | None = None,
     features: int | None = None,
     hidden: int | None = None,
 ) -> Toys:
     """Toy models from a safetensors file, or a folder that holds `model.safetensors`.
 
-    `names` says what a file calls `weight` and `bias` (without a bias there is none: zeros). The
-    weight may be [m, n] or [n, m], with or without an axis of instances in front; which of the two
-    is told by the bias, by `features` or `hidden`, else by there being more features than
-    dimensions. Raises `InputError` for a tensor that is missing or does not fit, with its name,
-    the shape found and the shape expected.
+    `names` says what a file calls `weight` and `bias`; one without any bias has zeros for it, and
+    nothing may be left over. The weight may be [m, n] or [n, m], with or without an axis of
+    instances in front; which of the two is told by the bias, by `features` or `hidden`, else by
+    there being more features than dimensions. Raises `InputError` for a tensor that is missing,
+    left over or does not fit, with its name, the shape found and the shape expected.
     """
     path = Path(path).expanduser()
     file = path / WEIGHTS if path.is_dir() else path
+    names = names or {}
     if unknown := [name for name in names if name not in NAMES]:
         raise InputError(f"names maps {', '.join(unknown)}; it can map {' and '.join(NAMES)}")
-    tensors = _read(file)
+    tensors = read_tensors(file)
     called = {**NAMES, **names}
-    if called["weight"] not in tensors:
-        raise InputError(
-            f"{file} has no tensor {called['weight']!r}; it has {', '.join(sorted(tensors))}: "
-            "give names={'weight': ..., 'bias': ...}"
-        )
-    weight = tensors[called["weight"]].float()
-    bias = tensors.get(called["bias"])
-    n = features if features is not None else None if bias is None else bias.shape[-1]
-    weight = _upright(called["weight"], weight, n, hidden)
+    _expect_names(file, tensors, called, ("weight", *(("bias",) if "bias" in names else ())))
+    weight, bias = tensors[called["weight"]], tensors.get(called["bias"])
+    weight = _upright(called["weight"], weight, _features(weight, bias, features), hidden)
     instances, _, n = weight.shape
     if bias is None:
         return Toys(weight, torch.zeros(instances, n))
     if bias.shape not in ((n,), (instances, n)):
         raise _misfit(called["bias"], bias, f"({instances}, {n}) or ({n},)")
-    return Toys(weight, bias.float().expand(instances, n).contiguous())
+    return Toys(weight, bias.expand(instances, n).contiguous())
+
+
+def _expect_names(
+    file: Path, tensors: Mapping[str, Tensor], called: Mapping[str, str], needed: Sequence[str]
+) -> None:
+    """A bias that was named and is not there would be zeros that nobody asked for."""
+    hint = "give names={'weight': ..., 'bias': ...}"
+    for one in needed:
+        if called[one] not in tensors:
+            has = ", ".join(sorted(tensors)) or "none"
+            raise InputError(f"{file} has no tensor {called[one]!r}; it has {has}: {hint}")
+    if left := sorted(set(tensors) - set(called.values())):
+        raise InputError(f"{file} holds {', '.join(left)}, which nothing asked for: {hint}")
+
+
+def _features(weight: Tensor, bias: Tensor | None, told: int | None) -> int | None:
+    """As told, else by the bias where it fits a side of the weight."""
+    if told is not None or bias is None or not bias.ndim:
+        return told
+    return bias.shape[-1] if bias.shape[-1] in weight.shape[-2:] else None
 
 
 def _upright(name: str, weight: Tensor, n: int | None, m: int | None) -> Tensor:
@@ -99,15 +114,3 @@ def _misfit(name: str, tensor: Tensor, expected: str) -> InputError:
         f"tensor {name!r} has shape {tuple(tensor.shape)}, expected {expected}; this checkpoint "
         "is of no ReLU output model of that size"
     )
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    if not file.is_file():
-        raise InputError(f"there is no checkpoint at {file}; give a safetensors file or its folder")
-    try:
-        found = safetensors.torch.load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{file} is no safetensors file ({error}); give one") from error
-    if broken := [name for name, value in found.items() if not value.isfinite().all()]:
-        raise InputError(f"{file}: {', '.join(broken)} has values that are no numbers (NaN, inf)")
-    return found

@@ -17,13 +17,13 @@ from workbench.labs.superposition.training import (
     Schedule,
     Task,
     ToyModel,
-    refuse,
 )
+from workbench.training import Ranges, refuse
 
 _HELD_OUT = 10**9  # a step that no training reaches
 _MOST = 2**26  # numbers in a batch of all instances
 DENSITIES = (1e-4, 1.0)
-RANGES = {
+RANGES: Ranges = {
     "features": (1, 1000),
     "hidden": (1, 1000),
     "repeats": (1, 1000),
@@ -58,7 +58,7 @@ class Superposition(Schedule):
     batch: int = 512
 
     def __post_init__(self) -> None:
-        grouped = {"group": (1, self.features)}
+        grouped = {"group": (1, max(1, self.features))}
         refuse(self, {**RANGES, **grouped, "importance": (1e-3, 1)})
         _grouping(self.grouping)
         densest = max(self.density)

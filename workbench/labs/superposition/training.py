@@ -101,21 +101,6 @@ class Schedule:
         return power_of_two(done)
 
 
-def refuse(recipe: Any, ranges: Mapping[str, tuple[float | int, float | int]]) -> None:
-    """Raise `InputError` that lists every field out of its range, both ends of which are in."""
-    wrong = [
-        f"{name} {value} (it is from {_plain(low)} to {_plain(high)})"
-        for name, (low, high) in ranges.items()
-        if not low <= (value := getattr(recipe, name)) <= high
-    ]
-    if wrong:
-        raise InputError(f"recipe {recipe.name} cannot train with {'; '.join(wrong)}")
-
-
-def _plain(number: float | int) -> str:
-    return f"{number:,.0f}" if number >= 1000 else f"{number:g}"
-
-
 class BatchedTraining:
     """Toy models under way, all of them one step at a time: AdamW, gradients by hand.
 

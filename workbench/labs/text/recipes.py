@@ -60,6 +60,8 @@ _STEPS, _ATTENTION_STEPS = 2000, 1000
 SOLU_1L = recipe("solu-1l", "one layer, SoLU with LayerNorm", _with_mlp(SOLU), _STEPS)
 GELU_1L = recipe("gelu-1l", "one layer, GELU", _with_mlp("gelu"), _STEPS)
 TEXT_0L, TEXT_1L, TEXT_2L = (
-    recipe(f"text-{n}l", f"{n} layers of attention alone", _attention_only(n), _ATTENTION_STEPS)
-    for n in (0, 1, 2)
+    recipe(f"text-{n}l", about, _attention_only(n), _ATTENTION_STEPS)
+    for n, about in enumerate(
+        ("embedding and unembedding alone", "1 layer of attention alone", "2 layers of it")
+    )
 )
