@@ -37,7 +37,7 @@ def ablation_box(model: Model, asked: Asked, head: Head, made: exports.Made) -> 
     with box, state.plain_errors():
         state.allowed("how", HOW)
         how = st.selectbox("In its place", HOW, key="how", bind="query-params", width=260)
-        with st.spinner("Running without the head …", show_time=True):
+        with state.computing("Running without the head …"):
             view = ablation_view(model, asked, head, str(how))
         st.markdown(f"**{told(view.next)}**")
         token_table(view.next)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboards import study
+from dashboards import limits, study
 from dashboards.navigation import pages, sections
 from dashboards.preload import preload
 
@@ -15,6 +15,7 @@ def main() -> None:
     st.set_page_config(page_title="lensbench", page_icon="🔬", layout="wide")
     st.html(STYLE)
     opened = st.navigation(sections(pages()))
+    limits.check()
     study.link(opened.title)
     opened.run()
     preload()

@@ -38,7 +38,7 @@ def course_box() -> tuple[Course, int]:
             accept_new_options=True,
             help="The shipped one, or a folder that `workbench train grokking` wrote.",
         )
-    with state.plain_errors(), st.spinner("Reading the ladder …", show_time=True):
+    with state.computing("Reading the ladder …"):
         found = course(str(name))
     epochs = list(found.rungs)
     state.allowed("epoch", [str(epoch) for epoch in epochs])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import webbrowser
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from dashboards.reach import OPENED, answered
 from workbench.errors import InputError
 from workbench.registry import Command
 
@@ -22,6 +24,14 @@ APP = Path(__file__).parent / "app.py"
 
 def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=int, help="port (default: 8501, or the next free one)")
+    parser.add_argument(
+        "--address", default="127.0.0.1", help="where to listen (default: this machine alone)"
+    )
+    parser.add_argument(
+        "--open-to-network",
+        action="store_true",
+        help="listen at an --address that others reach: whoever does may run models here",
+    )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
@@ -31,13 +41,20 @@ def run(arguments: Namespace) -> int:
         raise InputError(f"port {port} does not exist; choose one from 1 to 65535")
     if arguments.port and not _is_free(port):
         raise InputError(f"port {port} is taken; choose another with --port")
-    address = f"http://127.0.0.1:{port}"
+    hosts = answered(arguments.address, port, opened=arguments.open_to_network)
+    first = f"[{hosts[0]}]" if ":" in hosts[0] else hosts[0]
+    address = f"http://{first}:{port}"
     print(f"The dashboard: {address}  (stop it with Ctrl-C)", flush=True)  # noqa: T201
     for name in ("SIGTERM", "SIGHUP"):  # `kill`, and a terminal that is closed
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
     server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)],
+        [
+            *(sys.executable, "-m", "streamlit", "run", str(APP), f"--server.port={port}"),
+            f"--server.address={arguments.address}",
+            *(f"--server.allowedHosts={host}" for host in hosts),
+        ],
+        env={**os.environ, OPENED: "1"} if arguments.open_to_network else None,
         stdout=subprocess.DEVNULL,  # it would print its own address once more
         start_new_session=True,  # Ctrl-C while it starts would have it print a traceback
     )

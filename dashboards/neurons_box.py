@@ -75,7 +75,7 @@ def layer_box(model: Model) -> int:
 def read_box(model: Model, layer: int, text: Text) -> Layer:
     """The layer over the text, with a line of progress where it is computed."""
     slot = st.empty()
-    with state.plain_errors():
+    with state.computing():
         progress = partial(progress_bar, slot)
         view = layer_view(model, layer, text, progress)
     slot.empty()

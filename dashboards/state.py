@@ -8,13 +8,14 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import streamlit as st
 
+from dashboards import limits
 from dashboards.exports import Made
 from workbench.errors import InputError
 from workbench.home import home
@@ -143,6 +144,17 @@ def plain_errors() -> Iterator[None]:
         st.stop()
 
 
+@contextmanager
+def computing(told: str = "") -> Iterator[None]:
+    """The same for work that takes a while: in the server's queue, then with a spinner.
+
+    Without a word no spinner, for what has a progress bar.
+    """
+    spinner = st.spinner(told, show_time=True) if told else nullcontext()
+    with plain_errors(), limits.turn(), spinner:
+        yield
+
+
 def or_default(asked: Callable[[], Value], default: Callable[[], Value]) -> Value:
     """What was asked for; where that does not exist, a notice and the default."""
     try:
@@ -156,7 +168,7 @@ def model(choice: Choice) -> Model:
     """The model picked, loaded once per process; the page ends with a sentence if it cannot be."""
     if not on_this_machine(choice.model):
         _ask_before_fetching(choice.model)
-    with plain_errors(), st.spinner(plain(f"Loading {choice} …"), show_time=True):
+    with computing(plain(f"Loading {choice} …")):
         return _model(choice)
 
 

@@ -38,7 +38,7 @@ def weights_box(model: Model, head: Head, choice: state.Choice) -> None:
     if not box.open:
         return
     with box, state.plain_errors():
-        with st.spinner("Reading the weights …", show_time=True):
+        with state.computing("Reading the weights …"):
             view = weights_view(model.identity.fingerprint, head, model)
         st.markdown(
             f"**Copying score of OV: {view.copies}.** "

@@ -66,11 +66,11 @@ def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return [root, *root.children(recursive=True)]
 
 
-def wait_until_up(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_until_up(port: int, process: subprocess.Popen[bytes], address: str = "127.0.0.1") -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
         with socket.socket() as knock:
-            if knock.connect_ex(("127.0.0.1", port)) == 0:
+            if knock.connect_ex((address, port)) == 0:
                 return
         time.sleep(0.1)
     pytest.fail(f"nothing listens on port {port}; exit code {process.poll()}")
@@ -112,6 +112,21 @@ def test_the_shipped_configuration_is_in_force(command: str, tmp_path: Path) -> 
             with socket.socket() as knock:
                 knock.settimeout(5)
                 assert knock.connect_ex((address, port)) != 0
+
+
+def test_the_network_is_let_in_only_by_the_flag(tmp_path: Path) -> None:
+    """127.0.0.2 cannot stand for the network here: it is this machine's too."""
+    address, port = other_address(), free_port()
+    if address is None:
+        pytest.skip("this machine has no address but the loopback's")
+    asked = ("workbench", "dashboard", "--no-browser", "--port", str(port), "--address", address)
+    with started(tmp_path, *asked) as process:
+        assert process.wait(60) == 2
+    assert "ssh -L" in (tmp_path / "words").read_text()
+    with started(tmp_path, *asked, "--open-to-network") as process:
+        wait_until_up(port, process, address)
+        assert handshake(port, at=address, Host=address) == 101
+        assert handshake(port, at=address, Host="evil.example") == 403
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])

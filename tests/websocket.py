@@ -5,13 +5,13 @@ import http.client
 import os
 
 
-def handshake(port: int, **headers: str) -> int:
+def handshake(port: int, *, at: str = "127.0.0.1", **headers: str) -> int:
     """The status that a websocket to Streamlit is answered with."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection(at, port, timeout=20)
     try:
         connection.putrequest("GET", "/_stcore/stream", skip_host=True)
         given = {
-            "Host": f"127.0.0.1:{port}",
+            "Host": f"{at}:{port}",
             "Upgrade": "websocket",
             "Connection": "Upgrade",
             "Sec-WebSocket-Version": "13",

@@ -39,7 +39,7 @@ def page() -> None:
     )
     model = state.model(choice)
     asked = prompts.ask(model, question, cap=CAP)
-    with state.plain_errors(), st.spinner("Running the model …", show_time=True):
+    with state.computing("Running the model …"):
         view = attention_view(
             model, state.store(), asked, str(kind), other, bos=question.with_bos, chat=question.chat
         )

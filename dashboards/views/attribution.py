@@ -31,7 +31,7 @@ def page() -> None:
     )
     model, store = state.model(choice), state.store()
     asked = prompts.ask(model, question, cap=CAP)
-    with state.plain_errors(), st.spinner("Taking the logits apart …", show_time=True):
+    with state.computing("Taking the logits apart …"):
         position = state.or_default(
             lambda: numbers.position_of(place, asked), lambda: numbers.position_of("", asked)
         )

@@ -33,7 +33,7 @@ def page() -> None:
     patching_pairs.shown(pairs)
     task = Task.of(Source(model, store, pairs))
     bar = st.empty()
-    with state.plain_errors(), st.spinner("Scoring edges …", show_time=True):
+    with state.computing("Scoring edges …"):
         scores, known = circuit_finding.scored(task, question, partial(progress_bar, bar))
     bar.empty()
     seconds = "cached" if known else f"computed, {scores.spent.seconds:.2f} s"
@@ -59,7 +59,7 @@ def _circuit(task: Task, question: Question, scores: EdgeScores, made: Made, not
     left, right = st.columns(2)
     with right:
         circuit_box.strongest_table(found)
-    with state.plain_errors():
+    with state.computing():
         view = numbers.judge(found, partial(progress_bar, said))
     said.markdown(f"**{state.literal(view.said)}**")
     with left:
@@ -86,7 +86,7 @@ def _by_size(found: Found) -> Curves | None:
         count = 2 * len(FRACTIONS)
         if not slot.button(f"Faithfulness by size, CPR and CMD (runs {count} circuits)"):
             return None
-    with state.plain_errors():
+    with state.computing():
         curves = circuit_finding.curves(task, question, found.scores, partial(progress_bar, slot))
     slot.empty()
     return curves

@@ -34,7 +34,7 @@ LIVE = ("trained here", "shipped")
 def page() -> None:
     st.header("Induction")
     st.caption(ABOUT)
-    with state.plain_errors(), st.spinner("Reading the shipped ladder …", show_time=True):
+    with state.computing("Reading the shipped ladder …"):
         shipped_view()
         recipe = _asked()
     live.box("induction", recipe, Watch(recipe), _draw)

@@ -28,7 +28,7 @@ def page() -> None:
     )
     model = state.model(choice)
     asked = prompts.ask(model, question, cap=CAP)
-    with state.plain_errors(), st.spinner("Reading every layer …", show_time=True):
+    with state.computing("Reading every layer …"):
         view = lens_view(model, state.store(), asked)
     _canvas(view, str(value), followed, asked.made("lens", choice))
 

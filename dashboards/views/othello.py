@@ -31,7 +31,8 @@ def page() -> None:
     bar = st.empty()
     with state.plain_errors():
         moves = othello_box.moves_of(asked, numbers.sequences_of(model))
-        sweeps = numbers.probes_of(model, partial(progress_bar, bar))
+        with state.computing():
+            sweeps = numbers.probes_of(model, partial(progress_bar, bar))
         bar.empty()
         layers = model.architecture.n_layers
         push = othello_box.push_box(layers, numbers.best_layers(sweeps))

@@ -29,7 +29,7 @@ def page() -> None:
     with state.plain_errors():
         if (method == EXACT or compare) and is_large(source, patch):
             ask_before_running(source, patch)
-        with st.spinner("Patching …", show_time=True):
+        with state.computing("Patching …"):
             bar = st.empty()
             progress = partial(progress_bar, bar)
             view = patching_view(source, patch, method, compare=compare, progress=progress)
@@ -45,7 +45,7 @@ def _charts(
     made = asked.made(choice)
     st.markdown(f"**{state.literal(view.anchors)}**")
     left, right = st.columns([11, 9])
-    with right, state.plain_errors(), st.spinner("Looking into the cell …"):
+    with right, state.computing("Looking into the cell …"):
         cell = choose_cell(view)
         heads = heads_of(view, cell)
         head = choose_head(view, cell, heads)

@@ -23,7 +23,7 @@ def page() -> None:
     if asked is None:
         return
     slot = st.empty()
-    with state.plain_errors():
+    with state.computing():
         try:
             bar = slot if is_held(model, asked) else probes_box.progress_box(slot)
             view = probes_view(model, asked, partial(progress_bar, bar))

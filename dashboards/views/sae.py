@@ -31,7 +31,7 @@ def page() -> None:
     if sae_box.by_box(view) == sae_box.BY[0]:
         latents = sae_box.table_box(view)
     elif (asked := _asked(view)) is not None:
-        with state.plain_errors():
+        with state.computing():
             found = numbers.reading(view, shown_tokens(model, asked))
         pos = sae_box.token_pills(found)
         latents = sae_box.loudest_table(view, found, pos)

@@ -30,7 +30,7 @@ def page() -> None:
     asked = prompts.ask(model, question, cap=CAP)
     slot = st.empty()
     bar = progress_box(slot)
-    with state.plain_errors():
+    with state.computing():
         try:
             direction = numbers.direction_of(source, model, store)
             view = numbers.steering_view(
