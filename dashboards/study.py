@@ -19,6 +19,7 @@ NOTEBOOKS: Mapping[str, str] = {
     "Induction": "08-circuits-framework",
     "Training": "16-where-to-go",
     "Othello": "14-othello-gpt",
+    "Grokking": "15-grokking",
 }
 
 
