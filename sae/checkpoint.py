@@ -12,6 +12,7 @@ import xxhash
 from sae.recipe import Recipe
 from sae.samples import Samples
 from sae.training import Training
+from workbench import ranks
 from workbench.cache import State
 from workbench.carded import expect_fields, read_carded, write_carded
 from workbench.errors import InputError
@@ -66,6 +67,9 @@ class Run:
         return [training.recipe.numbers() for training in self.trainings.values()]
 
     def write(self, since: float) -> None:
+        """By the first rank; all have the same."""
+        if ranks.rank():
+            return
         tensors = {
             f"{name}/{key}": value
             for name, training in self.trainings.items()

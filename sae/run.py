@@ -19,6 +19,7 @@ from sae.samples import End, Samples
 from sae.saved import save_sae
 from sae.slopes import Rows
 from sae.training import Step, Training
+from workbench import ranks
 from workbench.cache.locks import Lock, lock_folder
 from workbench.corpus import Corpus
 from workbench.errors import InputError
@@ -64,6 +65,8 @@ def train_into(
     Raises `InputError` for a folder that holds a training unless `resume`, for nothing to resume,
     for a folder in which another process trains, and for a loss that is not finite: the state
     before that batch is kept. `about` goes into the cards.
+
+    Under torchrun the ranks share each batch and take the same steps; the first one writes.
     """
     state = folder / STATE
     if resume != state.exists():
@@ -79,8 +82,10 @@ def train_into(
             f"{folder} holds {', '.join(there)} already; give another folder, or move it away"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    lock = lock_folder(folder, shared=False, wait=False)
-    if lock is None:
+    ranks.wait_for_all()  # nobody writes before everybody has looked
+    first = ranks.rank() == 0
+    lock = lock_folder(folder, shared=False, wait=False) if first else None
+    if first and lock is None:
         raise InputError(f"another process trains in {folder}; wait for it, or give another folder")
     where = resolve_device(device)
     mean = samples.wanted.mean * samples.wanted.factors
@@ -99,7 +104,7 @@ def check_rows(corpus: Corpus, recipe: Recipe, train: Bool[np.ndarray, "context 
         )
 
 
-def _steps(run: Run, lock: Lock, resume: bool) -> Iterator[tuple[int, int, list[Row]]]:
+def _steps(run: Run, lock: Lock | None, resume: bool) -> Iterator[tuple[int, int, list[Row]]]:
     """The lock is held as long as anybody may ask for another step."""
     recipe, since = run.recipe, time.perf_counter()
     if resume:
@@ -124,7 +129,8 @@ def _steps(run: Run, lock: Lock, resume: bool) -> Iterator[tuple[int, int, list[
         if last:
             _keep(run, since)
         yield run.done, recipe.steps, ended
-    lock.release()
+    if lock is not None:
+        lock.release()
 
 
 def _together(run: Run, rows: Rows, since: float) -> dict[str, Step]:
@@ -157,6 +163,8 @@ def _row(name: str, steps: list[Step]) -> Row:
 
 
 def _keep(run: Run, since: float) -> None:
+    if ranks.rank():
+        return
     for name, training in run.trainings.items():
         if (run.folder / name).exists():
             continue

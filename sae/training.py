@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sae import kernels
 from sae.dense import DENSE, FIRST_THRESHOLD
+from sae.parallel import batch_top_k, of_whole_batch, own_part
 from sae.recipe import SPARSE, Recipe
 from sae.resampling import begin_anew, with_hardest
 from sae.slopes import Rows, Slopes
@@ -78,9 +79,12 @@ class Training:
     def slopes(
         self, x: Float[Tensor, "row d_in"], y: Float[Tensor, "row d_out"] | None = None
     ) -> Slopes:
-        """The gradients on a batch, as they are; `y` is what a transcoder should make of `x`."""
+        """The gradients on a batch, as they are; `y` is what a transcoder should make of `x`.
+
+        Under torchrun each rank brings the same batch and works on its part of it.
+        """
         rows = Rows(x, y)
-        found = self._slopes(rows)
+        found = of_whole_batch(self._slopes(own_part(rows)))
         if self._resamples and bool(self.dead.any()):
             return with_hardest(found, rows, int(self.dead.sum()), self.recipe.seed + self.done)
         return found
@@ -142,7 +146,7 @@ class Training:
         if recipe.kind == "topk":
             return partial(kernels.top_k, k=recipe.k)
         warm = 0.97 * float(self.least[1])
-        return partial(kernels.batch_top_k, k=recipe.k, warm=warm)
+        return partial(batch_top_k, k=recipe.k, warm=warm)
 
     def _descend(self, slopes: Mapping[str, Tensor]) -> None:
         rows, along = self.weights["W_dec"], slopes["W_dec"]

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import torch
+
 from workbench.cache.keys import Key, corpus_keys
 from workbench.cache.manifest import contexts_of, read_manifest
 from workbench.cache.rounding import dtype_named
@@ -47,9 +49,19 @@ class Plan:
 
     @property
     def about(self) -> dict[str, str | int]:
-        """What a manifest says for people."""
-        name, n_ctx = self.corpus.name, self.corpus.n_ctx
-        return {"model": self.model.name, "corpus": name, "n_ctx": n_ctx}
+        """What a manifest says for people.
+
+        Harvests with the same batch, threads and device are the same bytes, however many
+        processes made them; with others they differ by rounding.
+        """
+        return {
+            "model": self.model.name,
+            "corpus": self.corpus.name,
+            "n_ctx": self.corpus.n_ctx,
+            "batch": self.batch,
+            "threads": torch.get_num_threads(),
+            "device": self.model.device.type,
+        }
 
     def contexts(self, number: int) -> range:
         """The contexts in shard `number`."""

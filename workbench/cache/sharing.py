@@ -50,14 +50,26 @@ def begin(folder: Path, manifest: Manifest) -> None:
                     "shards, found none; delete the folder and harvest again"
                 )
             manifest.write(folder)
-        elif (there.shape, there.shard_contexts) != (manifest.shape, manifest.shard_contexts):
+            return
+        if (there.shape, there.shard_contexts) != (manifest.shape, manifest.shard_contexts):
             raise InputError(
                 f"{folder} was begun with {there.shape} in shards of {there.shard_contexts} "
                 f"contexts, not {manifest.shape} in shards of {manifest.shard_contexts}; "
                 "finish it as it was begun"
             )
-        elif there.whole and there.missing(folder):  # a damaged shard was deleted
-            replace(there, shards=()).write(folder)
+        known = _both(there.about, manifest.about)
+        anew = there.whole and there.missing(folder)  # a damaged shard was deleted
+        if anew or known != there.about:
+            replace(there, about=known, shards=() if anew else there.shards).write(folder)
+
+
+def _both(there: Mapping[str, str | int], now: Mapping[str, str | int]) -> Mapping[str, str | int]:
+    """What is said of a harvest that goes on otherwise than it was begun: "8, then 16"."""
+    found = dict(there)
+    for name, value in now.items():
+        if str(value) not in str(there.get(name, value)).split(", then "):
+            found[name] = f"{there[name]}, then {value}"
+    return found
 
 
 def make(

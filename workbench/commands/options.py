@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from workbench import ranks
 from workbench.errors import InputError
 
 if TYPE_CHECKING:  # torch must not load for --help
@@ -112,6 +113,9 @@ def bos(arguments: Namespace) -> bool | None:
 def stages(*, lines: bool = False) -> Iterator:
     """A spinner on stderr whose text is the present stage; with `lines`, one each in a log too."""
     console = Console(file=sys.stderr)
+    if ranks.rank():
+        yield lambda *_: None
+        return
     if lines and not console.is_terminal:
         yield console.print
         return
@@ -131,7 +135,10 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
     )
     console = Console(file=sys.stderr)
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal or ranks.rank() > 0,
     ) as shown:
         task = shown.add_task(what, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)

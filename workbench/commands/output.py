@@ -1,4 +1,7 @@
-"""What commands leave behind: tables or JSON on stdout, HTML pages, run records."""
+"""What commands leave behind: tables or JSON on stdout, HTML pages, run records.
+
+Of several ranks the first one does; the others are silent.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workbench import runs
+from workbench import ranks, runs
 from workbench.errors import InputError
 
 if TYPE_CHECKING:  # torch must not load for --help
@@ -24,6 +27,8 @@ console = Console()
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; cells are shown as they are, markup in them is not read."""
+    if ranks.rank():
+        return
     shown = Table(title=Text(title), title_justify="left", header_style="bold")
     for column in columns:
         shown.add_column(Text(column), overflow="fold")
@@ -34,11 +39,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 def say(text: str) -> None:
     """Print a plain line."""
+    if ranks.rank():
+        return
     console.print(Text(text))
 
 
 def say_raw(text: str) -> None:
     """Print text as it is, lines unbroken: for a file."""
+    if ranks.rank():
+        return
     print(text)  # noqa: T201
 
 
@@ -64,6 +73,8 @@ def record(
     files: Sequence[Path] = (),
 ) -> None:
     """Leave the run record of a command."""
+    if ranks.rank():
+        return
     plain = {k: v for k, v in vars(arguments).items() if k not in ("run", "command", "verbose")}
     runs.keep(
         runs.Record(

@@ -25,6 +25,7 @@ from workbench.models.native import is_native
 from workbench.models.quiet import no_progress_bar
 from workbench.models.small import by_hand, from_native
 from workbench.models.tokens import HubVocabulary
+from workbench.ranks import local_rank, world
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEFAULT_MODEL = "smollm2-135m"
@@ -64,7 +65,10 @@ def load(
 
 
 def resolve_device(device: str) -> torch.device:
-    """`auto` is cuda, else mps, else cpu; others must exist on this machine."""
+    """`auto` is cuda, else mps, else cpu; others must exist on this machine.
+
+    Under torchrun each rank of a machine has a CUDA device of its own.
+    """
     have = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -76,6 +80,8 @@ def resolve_device(device: str) -> torch.device:
     if not have[device]:
         usable = ", ".join(kind for kind, there in have.items() if there)
         raise InputError(f"device {device!r} is not available here; this machine has {usable}")
+    if device == "cuda" and world() > 1:
+        return torch.device("cuda", local_rank() % torch.cuda.device_count())
     return torch.device(device)
 
 
