@@ -21,6 +21,7 @@ PLUGIN = Plugin(
         "harvest": "workbench.commands.harvest:COMMAND",
         "models": "workbench.commands.models:COMMAND",
         "cache": "workbench.commands.cache:COMMAND",
+        "sync": "workbench.commands.sync:COMMAND",
         "corpus": "workbench.commands.corpus:COMMAND",
         "selftest": "workbench.commands.selftest:COMMAND",
     },
