@@ -19,6 +19,8 @@ NOTEBOOKS: Mapping[str, str] = {
     "Induction": "08-circuits-framework",
     "Training": "16-where-to-go",
     "Othello": "14-othello-gpt",
+    "Superposition": "11-superposition",
+    "Double descent": "11-superposition",
     "Grokking": "15-grokking",
 }
 
