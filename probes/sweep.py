@@ -2,18 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import TypeVar
 
 from probes.controls import Report, evaluated, label_sets, report
 from probes.evaluation import Evaluation
 from probes.fits import Probe, fit_sets
 from probes.rows import Rows, Split, check_vectors, document_digests, gather, split
+from workbench import ranks
 from workbench.cache import Progress
+from workbench.errors import InputError
 from workbench.hooks import sites
 from workbench.labels import Labelled
 from workbench.models import Model
 from workbench.sites import Request, Site, look_up, named
 
 EMBED = Site("embed")
+Fitted = TypeVar("Fitted")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +70,15 @@ def sweep(
 
     The samples are split by document, 70 % to train, 10 % to choose, 20 % to test, drawn by
     `seed`. `random` is the model with random weights; `among` adds reports over these classes
-    only. `progress` counts contexts read, and the fits of a model as as many again. Raises
-    `InputError` as `gather`, `split`, `fit` and `evaluate`.
+    only. `progress` counts contexts read, and the fits of a model as as many again. Under
+    `torchrun` the sites are dealt out over the ranks, and each rank returns them all. Raises
+    `InputError` as `gather`, `split`, `fit` and `evaluate`, and for more ranks than sites.
     """
-    places = named(wanted, sites(model))
-    check_vectors(places)
+    every = named(wanted, sites(model))
+    check_vectors(every)
+    if len(every) < ranks.world():
+        raise InputError(f"{ranks.world()} ranks for {len(every)} sites; start at most as many")
+    places = every[ranks.rank() :: ranks.world()]
     models = [model] if random is None else [random, model]
     told = _Told(progress, 2 * len(models) * len(labelled.corpus), len(models) * len(places))
     selections = ((), tuple(among)) if among else ((),)
@@ -101,6 +109,9 @@ def sweep(
                 seed=seed,
             )
         told.fitted()
+    parted = ranks.exchanged((probes, reports))
+    probes = _merged(every, [one for one, _ in parted])
+    reports = [_merged(every, [several[which] for _, several in parted]) for which in (0, 1)]
     return Sweep(
         labels=labelled.name,
         corpus={"name": labelled.corpus.name, "digest": labelled.corpus.digest},
@@ -136,6 +147,12 @@ def _evaluations(
         if told is not None:
             told.fitted()
     return found
+
+
+def _merged(places: Iterable[Site], parts: Iterable[Mapping[Site, Fitted]]) -> dict[Site, Fitted]:
+    """What the ranks have of each site, in the order of sites."""
+    found = {site: one for part in parts for site, one in part.items()}
+    return {site: found[site] for site in places if site in found}
 
 
 def _at(rows: Rows, places: Iterable[Site]) -> Rows:

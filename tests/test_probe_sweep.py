@@ -1,6 +1,7 @@
 """From a model and labels to reports and a file: pads are no samples, no other model reads it."""
 
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from probes.fits import FITS, fit, fit_sets
 from probes.rows import document_digests, gather, split, without
 from probes.saved import FORMAT, load_sweep, save_sweep
 from probes.sweep import Sweep, sweep
+from tests.faults.children import check_all_end, forked
+from tests.faults.test_ranks import together
+from workbench import ranks
 from workbench.cache import DamagedError
 from workbench.carded import read_carded, write_carded
 from workbench.corpus import from_ids
@@ -90,6 +94,34 @@ def swept(tiny, labelled: Labelled) -> Sweep:
         among=("odd", "even"),
         seed=4,
     )
+
+
+@pytest.mark.parametrize("kind", ["ridge", "logistic"])
+def test_ranks_sweep_as_one_process_does(
+    kind: str, tiny_folder, labelled: Labelled, tmp_path: Path
+) -> None:
+    act = partial(_sweep_into, str(tiny_folder("gpt2")), labelled, kind)
+    check_all_end(forked(partial(act, tmp_path / "alone")))
+    check_all_end(together(2, partial(act, tmp_path / "shared")))
+    alone, shared = (load_sweep(tmp_path / one) for one in ("alone", "shared"))
+    assert [*alone.probes] == [*shared.probes] and len(alone.probes) == 3
+    for site in alone.probes:
+        _equal(alone.reports[site], shared.reports[site])
+        _equal(alone[site], shared[site])
+
+
+def _sweep_into(folder: str, labelled: Labelled, kind: str, path: Path) -> None:
+    made = sweep(load(folder, device="cpu"), labelled, "*.resid_post", kind)
+    if ranks.rank() == 0:
+        save_sweep(made, path)
+
+
+def test_more_ranks_than_sites_are_refused(
+    tiny, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(InputError, match="4 ranks for 1 sites; start at most as many"):
+        sweep(tiny("gpt2"), labelled, SITE, "ridge")
 
 
 def test_a_sweep_is_fits_with_reports(tiny, labelled: Labelled, swept: Sweep) -> None:

@@ -6,12 +6,15 @@ No engine of our own: torchrun tells each process its rank, torch.distributed ca
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from workbench.errors import InputError
 
 if TYPE_CHECKING:  # commands ask for their rank before they need torch
     from torch import Tensor
+
+
+Thing = TypeVar("Thing")
 
 
 def rank() -> int:
@@ -81,6 +84,15 @@ def gathered(tensor: Tensor) -> Tensor:
     found = [torch.empty_like(padded) for _ in lengths]
     dist.all_gather(found, padded)
     return torch.cat([one[:length] for one, length in zip(found, lengths, strict=True)])
+
+
+def exchanged(thing: Thing) -> list[Thing]:
+    """All ranks' things, in the order of ranks; each rank gets every one."""
+    if world() == 1:
+        return [thing]
+    found: list = [None] * world()
+    _joined().all_gather_object(found, thing)
+    return found
 
 
 def _reduced(tensor: Tensor, how: str) -> Tensor:

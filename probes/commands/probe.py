@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from probes.commands import probe_asked as put
 from probes.commands import probe_report as tell
 from probes.commands import probe_use as use
+from workbench import ranks
 from workbench.commands import config, options, output
 from workbench.errors import InputError
 from workbench.registry import Command
@@ -60,6 +61,8 @@ def _sweep(arguments: Namespace) -> int:
             batch=arguments.batch,
             progress=progress,
         )
+    if ranks.rank():
+        return 0  # the first keeps and tells
     codes = _codes(arguments, model, random, labelled, places) if arguments.mdl else {}
     seconds = time.perf_counter() - started
 
