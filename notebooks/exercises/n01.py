@@ -113,7 +113,7 @@ def _probabilities(found: object, x: Tensor, dim: int, told: str) -> None:
 
 @exercise("01.gradient")
 def gradient(answer: Callable[[Callable[[Vector], Tensor], Vector, float], Vector]) -> None:
-    """Differences on both sides; exact for a quadratic function, whatever the step."""
+    """Differences on both sides; for a cubic they are off by the step's square."""
     for seed, size in enumerate((1, 3, 5)):
         generator = torch.Generator().manual_seed(seed)
         matrix, x = (
@@ -121,19 +121,21 @@ def gradient(answer: Callable[[Callable[[Vector], Tensor], Vector, float], Vecto
             for sizes in ((size, size), (size,))
         )
         for step in (0.5, 0.01):
-            given, told = x.clone(), f"a quadratic function of {size} numbers, x, {step}"
+            given, told = x.clone(), f"a cubic function of {size} numbers, x, {step}"
 
             def f(x: Vector, matrix: Tensor = matrix) -> Tensor:
-                return x @ matrix @ x + x.sum()
+                return x @ matrix @ x + x.pow(3).sum()
 
-            wanted = (matrix + matrix.T) @ x + 1
+            exact = (matrix + matrix.T) @ x + 3 * x**2
             found = tried(answer, f, given, step, told=told)
             if not torch.equal(given, x):
                 raise Hint("x is changed afterwards; move a copy, or put the value back exactly")
-            _differences(found, wanted, matrix.diagonal() * step, step, told)
+            error = (matrix.diagonal() + 3 * x) * step
+            _differences(found, exact, error, step, told)
 
 
-def _differences(found: object, wanted: Vector, error: Vector, step: float, told: str) -> None:
+def _differences(found: object, exact: Vector, error: Vector, step: float, told: str) -> None:
+    wanted = exact + step**2
     if not isinstance(found, Tensor) or found.shape != wanted.shape:
         if isinstance(found, Tensor | float) and torch.as_tensor(found).numel() == 1:
             raise Hint("one number came out; move one entry of x at a time, the others stay")
@@ -145,6 +147,7 @@ def _differences(found: object, wanted: Vector, error: Vector, step: float, told
         (2 * wanted, "that is twice as large: how far apart are the two points?"),
         (2 * wanted * step, "that is a difference, not yet a slope; divide it"),
         (wanted * step, "that is a difference, not yet a slope; divide by the right width"),
+        (exact, "that is exact; what comes out of differences `step` to each side is not quite"),
         (-wanted, "the sign is wrong: later minus earlier"),
     ):
         if _close(found, other) and not _close(found, wanted):
@@ -169,7 +172,7 @@ def attention(answer: Attention) -> None:
         found = tried(answer, q, k, told=told)
         if isinstance(found, Tensor) and found.shape == (heads, pos, pos):
             for other, hint in _mistakes(q, k):
-                if torch.allclose(found, other, atol=1e-5, equal_nan=True):
+                if torch.allclose(found.float(), other, atol=1e-5, equal_nan=True):
                     raise Hint(f"for {told}: {hint}")
         like(found, _attended(_scores(q, k, d_head**0.5), -1), f"your result for {told}")
 

@@ -1,6 +1,8 @@
 """The exercises of notebook 06: temperature, nucleus, perplexity, speculative decoding."""
 
 from collections.abc import Callable
+from numbers import Real
+from operator import index
 
 import torch
 from jaxtyping import Float, Int
@@ -41,28 +43,42 @@ def softmax(answer: Callable[[Shares, float], Shares]) -> None:
 @exercise("06.top_p")
 def top_p(answer: Callable[[Shares, float], Shares]) -> None:
     """The token that crosses p belongs to it; order as before; one always stays."""
-    shares = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15])
-    for p in (0.5, 0.8, 0.01, 1.0):
-        found = tried(answer, shares.clone(), p, told=f"{shares.tolist()}, {p}")
-        wanted = _nucleus(shares, p)
-        if isinstance(found, Tensor) and found.shape == shares.shape and not _same(found, wanted):
-            _why_not(found, shares, wanted, p)
-        like(found, wanted, f"your nucleus for p = {p}")
+    for given, several in (
+        ([0.1, 0.4, 0.05, 0.3, 0.15], (0.5, 0.8, 0.01, 1.0)),
+        ([0.125, 0.5, 0.125, 0.25], (0.5, 0.75, 0.8)),  # sums are exact, and one is p
+        ([0.25, 0.25, 0.25, 0.25], (0.5, 0.6)),  # tied: which ones stay is open
+        ([0.7, 0.02, 0.06, 0.1, 0.05, 0.04, 0.03], (0.5, 0.9)),
+    ):
+        shares = torch.tensor(given)
+        for p in several:
+            told = f"{given}, {p}"
+            found = tried(answer, shares.clone(), p, told=told)
+            wanted = _nucleus(shares, p)
+            if given[0] == given[1] and isinstance(found, Tensor):
+                found, wanted = found.sort().values, wanted.sort().values
+            if isinstance(found, Tensor) and found.shape == shares.shape:
+                _why_not(found, shares, wanted, p, told)
+            like(found, wanted, f"your nucleus for {told}")
 
 
-def _why_not(found: Shares, shares: Shares, wanted: Shares, p: float) -> None:
+def _why_not(found: Shares, shares: Shares, wanted: Shares, p: float, told: str) -> None:
+    if _same(found, wanted):
+        return
     kept, right = int((found > 0).sum()), int((wanted > 0).sum())
     if not bool(found.isfinite().all()) or kept == 0:
-        raise Hint(f"for p = {p} nothing is left; the likeliest token always stays")
+        raise Hint(f"for {told} nothing is left; the likeliest token always stays")
     if _same(found / found.sum(), wanted):
         raise Hint(f"the right tokens, but they sum to {float(found.sum()):.2f} and not to 1")
     if kept == right - 1:
-        raise Hint(f"for p = {p} the token with which the sum reaches p is missing")
+        raise Hint(f"for {told} the token with which the sum reaches p is missing")
     if _same(found.sort(descending=True).values, wanted.sort(descending=True).values):
-        raise Hint("the shares stand in the order of their size: put them back at their tokens")
+        raise Hint(
+            f"for {told} they stand in the order of their size: put them back at their tokens"
+        )
     if kept == right:
-        raise Hint(f"for p = {p} as many tokens are kept as there should be, but other ones")
-    raise Hint(f"for p = {p} {kept} tokens are kept; that is not the smallest set that reaches p")
+        raise Hint(f"for {told} as many tokens are kept as there should be, but other ones")
+    many = "fewer" if right < kept else "more"
+    raise Hint(f"for {told} {kept} tokens are kept; {many} make the smallest set that reaches p")
 
 
 def _nucleus(shares: Shares, p: float) -> Shares:
@@ -82,7 +98,7 @@ def my_perplexity(
         logits = 2 * torch.randn(n, 9, generator=generator)
         ids = torch.randint(9, (n,), generator=generator)
         told = f"logits [{n}, 9], ids [{n}]"
-        found = torch.as_tensor(tried(answer, logits.clone(), ids.clone(), told=told)).float()
+        found = tried(answer, logits.clone(), ids.clone(), told=told)
         log_shares = logits.log_softmax(-1)
         losses = -log_shares[:-1].gather(-1, ids[1:, None])
         wanted = losses.mean().exp()
@@ -95,9 +111,9 @@ def my_perplexity(
             (losses.exp().mean(), "the mean comes first, then the exponential"),
             ((-losses.mean()).exp(), "perplexity is above 1: the sign of the loss"),
         ):
-            if found.ndim == 0 and _same(found, other):
+            if isinstance(found, Real | Tensor) and _same(torch.as_tensor(found), other):
                 raise Hint(hint)
-        like(found, wanted, "your perplexity", tolerance=1e-3)
+        like(found, float(wanted), "your perplexity", tolerance=1e-3)
 
 
 _OWN = "each position is held against its own token; it predicts the next one"
@@ -117,16 +133,35 @@ def speculative(answer: Callable[[Shares, Shares, int, float, float], int]) -> N
         (3, 0.01, 0.2, 0, "token 3 has no probability in p: it is never accepted"),
     ):
         told = f"p, q, {token}, {u}, {v}"
-        found = tried(answer, p.clone(), q.clone(), token, u, v, told=told)
-        if int(found) != wanted:
+        found = _token(tried(answer, p.clone(), q.clone(), token, u, v, told=told))
+        if found != wanted:
             raise Hint(f"for token {token}, u {u}, v {v} your function returns {found}: {hint}")
     generator = torch.Generator().manual_seed(0)
+    for size in (4, 3, 6):
+        _distributed(answer, p, q, generator)
+        p, q = (2 * torch.randn(2, size, generator=generator)).softmax(-1)
+
+
+def _distributed(answer: Callable[..., int], p: Shares, q: Shares, generator) -> None:
     drafts = q.multinomial(3000, replacement=True, generator=generator).tolist()
     dice = torch.rand(3000, 2, generator=generator).tolist()
-    taken = [int(answer(p, q, token, *two)) for token, two in zip(drafts, dice, strict=True)]
-    counts = torch.bincount(torch.tensor(taken), minlength=4) / len(taken)
+    told = "p, q, token, u, v"
+    taken = [
+        _token(tried(answer, p, q, token, *two, told=told))
+        for token, two in zip(drafts, dice, strict=True)
+    ]
+    if not 0 <= min(taken) <= max(taken) < len(p):
+        raise Hint(f"for {len(p)} tokens your function returns one that is not among them")
+    counts = torch.bincount(torch.tensor(taken), minlength=len(p)) / len(taken)
     if float((counts - p).abs().max()) > 0.03:
-        raise Hint("over many draws the tokens are not distributed as p")
+        raise Hint(f"over many draws from {len(p)} tokens yours are not distributed as p")
+
+
+def _token(found: object) -> int:
+    try:
+        return index(found)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        raise Hint(f"a token's number is asked for; yours is {type(found).__name__}") from None
 
 
 def _same(found: object, other: Tensor) -> bool:

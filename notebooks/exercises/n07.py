@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor
 
-from notebooks.check import Hint, exercise, like, tried
+from notebooks.check import Hint, Largest, exercise, like, tried
 from workbench.models import Architecture
 
 Matrix = Float[Tensor, "out in"]
@@ -54,9 +54,10 @@ def quantise(answer: Callable[[Matrix], tuple[Int8[Tensor, "out in"], Float[Tens
         found = tried(answer, given, told=told)
         if not torch.equal(given, weight):
             raise Hint("it changes the weight that it is given; make a new tensor")
-        if not isinstance(found, tuple) or len(found) != 2:
+        if not isinstance(found, tuple | list) or len(found) != 2:
             raise Hint("two things are asked for: the codes, and the scales")
-        _quantised(*found, weight, f"for {told}")
+        codes, scales = found
+        _quantised(codes, scales, weight, f"for {told}")
 
 
 def _quantised(codes: object, scales: object, weight: Matrix, told: str) -> None:
@@ -120,6 +121,20 @@ def online(answer: Callable[[Iterator[Block]], Float[Tensor, " d_head"]]) -> Non
             if isinstance(found, Tensor) and found.shape == wanted.shape:
                 _why_not(found, wanted, scores[order], values[order], sizes)
             like(found, wanted, f"your output for {told}")
+    _keeps_little(answer)
+
+
+def _keeps_little(answer: Callable[[Iterator[Block]], Float[Tensor, " d_head"]]) -> None:
+    """Among a hundred blocks of two keys nothing large is ever made."""
+    scores, values = torch.zeros(200), torch.ones(200, 3)
+    with Largest() as made:
+        blocks = ((scores[at : at + 2], values[at : at + 2]) for at in range(0, 200, 2))
+        tried(answer, blocks, told="100 blocks")
+    if made.entries >= 100:
+        raise Hint(
+            f"for 100 blocks of 2 keys it makes a tensor of {made.entries} numbers: what is kept "
+            "grows with the text. A maximum, a sum and one output are enough"
+        )
 
 
 def _passing(scores: Tensor, values: Tensor, sizes: tuple[int, ...]) -> Iterator[Block]:
@@ -133,6 +148,7 @@ def _passing(scores: Tensor, values: Tensor, sizes: tuple[int, ...]) -> Iterator
 
 
 def _why_not(found: Tensor, wanted: Tensor, scores: Tensor, values: Tensor, sizes) -> None:
+    found = found.to(wanted.dtype)
     if torch.allclose(found, wanted, atol=1e-4):
         return
     told = f"blocks of {list(sizes)} keys"
@@ -177,9 +193,10 @@ def split(
     ):
         told = f"{compute:g}, A={fit[0]}, B={fit[1]}, alpha={fit[2]}, beta={fit[3]}"
         found = tried(answer, compute, *fit, told=told)
-        if not isinstance(found, tuple | list) or len(found) != 2:
-            raise Hint("two numbers are asked for: parameters, and tokens")
-        n, d = (float(one) for one in found)
+        try:
+            n, d = (float(one) for one in found)
+        except (TypeError, ValueError):
+            raise Hint("two numbers are asked for: parameters, and tokens") from None
         wanted = _optimum(compute, *fit)
         _not_the_split(n, d, compute, fit, wanted, told)
 

@@ -41,6 +41,22 @@ def test_wrong_answers_get_a_hint(name: str, given: Answers, capsys) -> None:
         assert re.search(hint, told), told
 
 
+NONSENSE = ("1", "", [], [None], {}, 3j, object(), torch.zeros(0), torch.full((2, 3), torch.nan))
+
+
+@pytest.mark.parametrize(("name", "given"), every())
+def test_no_answer_breaks_a_checker(name: str, given: Answers, capsys) -> None:
+    """It says what is wrong with any nonsense, and nothing of its own fails."""
+    for nonsense in NONSENSE:
+        answer = (returns(nonsense) if callable(one) else nonsense for one in given.right[0])
+        check(name, *answer)
+        assert capsys.readouterr().out.startswith(f"{WRONG} {name}"), nonsense
+
+
+def returns(made: object) -> object:
+    return lambda *given, **named: made
+
+
 @pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 def test_every_notebook_asks_and_answers(path) -> None:
     """Each exercise stands open in one cell, and solved and checked in a folded one."""
@@ -55,7 +71,7 @@ def test_every_notebook_asks_and_answers(path) -> None:
         assert "solution" in folded[0].metadata.tags
         (said,) = ("".join(o.get("text", "") for o in one.outputs) for one in folded)
         (asked,) = ("".join(o.get("text", "") for o in one.outputs) for one in still_open)
-        assert f"{RIGHT} {name}" in said and f"{RIGHT} {name}" not in asked
+        assert f"{RIGHT} {name}" in said and asked.startswith(f"{OPEN} {name}")
     assert {one for one in EXERCISES if one.startswith(f"{number}.")} == set(known)
 
 
@@ -64,10 +80,33 @@ def _number(answer) -> None:
     like(answer, 3.0, "your number")
 
 
+@exercise("98.call")
+def _call(answer) -> None:
+    like(tried(answer), 3.0, "your number")
+
+
+def _dots(): ...
+
+
+def _documented():
+    """Three."""
+
+
+def _begun():
+    return ...
+
+
 def test_the_dots_are_no_answer(capsys, monkeypatch) -> None:
     monkeypatch.setattr("notebooks.check.import_module", lambda name: None)
     check("98.number", ...)
     assert capsys.readouterr().out.startswith(f"{OPEN} 98.number: nothing here yet")
+    for untouched in (_dots, _documented, _begun):
+        check("98.call", untouched)
+        assert capsys.readouterr().out.startswith(f"{OPEN} 98.call: nothing here yet")
+    check("98.call", lambda: 3)
+    assert capsys.readouterr().out == f"{RIGHT} 98.call: right\n"
+    check("98.call", [].clear)
+    assert "returns nothing" in capsys.readouterr().out
     check("98.number", 3)
     assert capsys.readouterr().out == f"{RIGHT} 98.number: right\n"
     check("98.number", 4)
@@ -93,6 +132,10 @@ def test_like_says_what_differs_and_not_what_is_right() -> None:
         like(wanted, wanted.numpy(), "it")
     with pytest.raises(Hint, match="it is str; a number or an array is asked for"):
         like("three", np.float64(3.0), "it")
+    like([torch.tensor(3.0), 4], [3.0, 4.0], "it")
+    for other in ("3.0", None, 3j, [[1], [1, 2]]):
+        with pytest.raises(Hint, match=f"it is {type(other).__name__}; a number"):
+            like(other, 3.0, "it")
 
 
 def test_a_function_that_fails_is_a_hint() -> None:

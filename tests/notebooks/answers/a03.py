@@ -178,7 +178,7 @@ ANSWERS = {
             ((merge_in_place,), r"changes the list that it is given"),
             ((merge_greedily,), r"a token that has been used is not used again"),
             ((lambda tokens, pair: "".join(tokens),), r"a list of strings is asked for"),
-            ((lambda tokens, pair: None,), r"returns nothing"),
+            ((lambda tokens, pair: [].clear(),), r"returns nothing"),
         ],
     ),
     "03.encode": Answers(

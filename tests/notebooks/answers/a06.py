@@ -33,6 +33,18 @@ def nucleus(shares, p, crossing=True, scaled=True, in_place=True):
     return found / found.sum() if scaled else found
 
 
+def too_many(shares, p):
+    ordered, tokens = shares.sort(descending=True)
+    kept = ordered * (ordered.cumsum(0) - ordered <= p)
+    return torch.zeros_like(shares).scatter(0, tokens, kept / kept.sum())
+
+
+def with_ties(shares, p):
+    smallest = nucleus(shares, p, scaled=True) > 0
+    kept = shares * (shares >= shares[smallest].min())
+    return kept / kept.sum()
+
+
 def losses(logits, ids):
     return -logits[:-1].log_softmax(-1).gather(-1, ids[1:, None])
 
@@ -79,10 +91,15 @@ ANSWERS = {
             ((lambda s, p: nucleus(s, p, scaled=False),), "not to 1"),
             ((lambda s, p: nucleus(s, p, in_place=False),), "back at their tokens"),
             ((lambda s, p: s * (s >= p),), "nothing is left"),
+            ((too_many,), "fewer make the smallest set"),
+            ((with_ties,), "fewer make the smallest set"),
         ),
     ),
     "06.perplexity": Answers(
-        right=((lambda logits, ids: losses(logits, ids).mean().exp(),),),
+        right=(
+            (lambda logits, ids: losses(logits, ids).mean().exp(),),
+            (lambda logits, ids: losses(logits, ids).mean().exp().item(),),
+        ),
         wrong=(
             ((own_token,), "predicts the next"),
             ((lambda logits, ids: losses(logits, ids).mean(),), "exponential is asked"),

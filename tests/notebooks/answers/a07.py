@@ -66,6 +66,10 @@ def hoard(blocks):
     return torch.cat(scores).softmax(0) @ torch.cat(values)
 
 
+def copies(blocks):
+    return hoard([(scores.clone(), values.clone()) for scores, values in blocks])
+
+
 def unsafe(blocks):
     total, output = 0.0, 0.0
     for scores, values in blocks:
@@ -142,13 +146,15 @@ ANSWERS = {
             ((lambda blocks: online(blocks, output_too=False),), "both of them"),
             ((lambda blocks: online(blocks, divide=False),), "not divided"),
             ((hoard,), "memory is gone"),
+            ((copies,), "grows with the text"),
+            ((lambda blocks: torch.as_tensor(own_maximum(blocks)).double(),), "under the old one"),
             ((unsafe,), "overflow"),
             ((averaged,), "do not weigh the same"),
             ((last,), "last block"),
         ),
     ),
     "07.split": Answers(
-        right=((split,), (searched,)),
+        right=((split,), (searched,), (lambda *given: torch.tensor(split(*given)),)),
         wrong=(
             ((lambda *given: split(*given)[::-1],), "exchanged"),
             ((lambda *given: split(*given, each=1),), "how many operations"),

@@ -20,8 +20,6 @@ def copying(*head):
 
 
 def copying_by_table(W_E, W_V, W_O, W_U):
-    if len(W_E) > 10_000:
-        raise MemoryError("too large")
     found = torch.linalg.eigvals(W_E @ W_V @ W_O @ W_U)
     return found.real.sum() / found.abs().sum()
 
@@ -51,17 +49,25 @@ ANSWERS = {
         ),
     ),
     "08.copying": Answers(
-        right=((copying,),),
+        right=(
+            (copying,),
+            (lambda *head: float(copying(*head)),),
+            (lambda *head: copying(*head).numpy()[()],),
+        ),
         wrong=(
             ((lambda *head: values(*head).sum() / values(*head).abs().sum(),), "complex"),
             ((lambda *head: values(*head).real.sum(),), "not divided"),
             ((lambda *head: values(*head).real.sum() / values(*head).sum().abs(),), "before the"),
-            ((copying_by_table,), "vocab by vocab"),
+            ((copying_by_table,), "a matrix of 400 by 400"),
+            ((lambda *head: "0.5",), "is str"),
             ((lambda *head: (values(*head).real > 0).float().mean(),), "counts eigenvalues"),
         ),
     ),
     "08.induction": Answers(
-        right=((back(lambda n: n - 1),),),
+        right=(
+            (back(lambda n: n - 1),),
+            (lambda pattern, n: back(lambda n: n - 1)(pattern, n).item(),),
+        ),
         wrong=(
             ((back(lambda n: n),), "occurrence itself"),
             ((back(lambda n: n + 1),), "stood before"),
