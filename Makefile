@@ -4,7 +4,7 @@ BIN := .venv/bin
 # raced with, but pinned to old versions of what we use: without what they depend on
 PEERS := eai-sparsify==1.3.3 natsort==8.4.0 schedulefree==1.4.1 dictionary-learning==0.1.0
 
-.PHONY: run test test-faults lint study notebooks course bench bench-pages help clean
+.PHONY: run test test-faults test-tl4 lint study notebooks course bench bench-pages bench-load help clean
 .DEFAULT_GOAL := help
 
 run: .venv/.run ## install, fetch the default model, start the dashboard, open a browser
@@ -14,8 +14,12 @@ run: .venv/.run ## install, fetch the default model, start the dashboard, open a
 test: .venv/.dev ## run the tests; says what was left out and why
 	$(BIN)/python -m pytest
 
-test-faults: .venv/.dev ## kill harvests 50 times, where `make test` does 5
-	$(BIN)/python -m pytest tests/faults --fault-rounds=50
+test-faults: .venv/.dev ## kill, starve and damage long jobs, 100 rounds, and report; `make test` does 5
+	$(BIN)/python -m pytest tests/faults --fault-rounds=100
+
+test-tl4: .venv-tl4/.done ## the tests beside TransformerLens 4, for which there is no SAELens yet
+	.venv-tl4/bin/python -m pytest --ignore tests/faults --ignore tests/notebooks \
+		$(addprefix --ignore tests/test_sae_,curves.py foreign.py saved.py training.py)
 
 lint: .venv/.dev ## ruff, pyright, the import contract; checks, never fixes
 	$(BIN)/ruff check .
@@ -40,11 +44,14 @@ bench: .venv/.bench ## speed as ratios against named peers, one table
 bench-pages: .venv/.dev ## page targets, measured in Chromium
 	$(BIN)/python -m benchmarks.pages
 
+bench-load: .venv/.dev ## twenty people at one dashboard for three minutes
+	$(BIN)/python -m benchmarks.load
+
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 clean: ## remove the virtual environment
-	rm -rf .venv
+	rm -rf .venv .venv-tl4
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -60,6 +67,13 @@ clean: ## remove the virtual environment
 .venv/.study: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[study]'
 	touch $@ .venv/.run
+
+.venv-tl4/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-tl4
+	grep -v -E '^(sae-lens|transformer-lens)==' constraints.txt > .venv-tl4/constraints.txt
+	.venv-tl4/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		-r .venv-tl4/constraints.txt 'transformer-lens==4.3.0' -e .
+	touch $@
 
 .venv/.bench: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'

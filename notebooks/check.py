@@ -112,7 +112,8 @@ class Largest(TorchDispatchMode):
 
 def like(found: Any, wanted: Any, what: str, *, tolerance: float = 1e-4) -> None:
     """Raise a hint unless `found` has the shape and the values of `wanted`; it never tells them."""
-    if isinstance(wanted, torch.Tensor | np.ndarray) and not isinstance(found, type(wanted)):
+    array = isinstance(wanted, torch.Tensor | np.ndarray) and wanted.ndim > 0
+    if array and not isinstance(found, type(wanted)):
         raise Hint(f"{what} is of type {type(found).__name__}; a {_kind(wanted)} is asked for")
     mine = _numbers(found)
     if mine is None:

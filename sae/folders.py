@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from workbench.cache.files import check_refusal
 from workbench.carded import damaged
 from workbench.errors import InputError
 from workbench.fetching import appearing
@@ -17,10 +18,14 @@ WHAT = "SAE"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises `DamagedError` for anything else."""
+    """A JSON object.
+
+    Raises `DamagedError` for anything else, `OSError` where the machine does not let it be read.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        check_refusal(path, error)
         raise damaged(path, WHAT, "file", "JSON", error) from error
     if not isinstance(found, dict):
         raise damaged(path, WHAT, "file", "a JSON object", type(found).__name__)
@@ -28,10 +33,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file. Raises `DamagedError` for another file."""
+    """All tensors of a safetensors file.
+
+    Raises `DamagedError` for another file, `OSError` where the machine does not let it be read.
+    """
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError) as error:  # torch maps the file: RuntimeError
+        check_refusal(path, error)
         raise damaged(path, WHAT, "file", "safetensors", error) from error
 
 

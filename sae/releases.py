@@ -83,8 +83,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _releases() -> dict[str, Any]:
-    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
-
+    try:
+        from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+    except ModuleNotFoundError:  # as beside TransformerLens 4: no release is known then
+        return {}
     return get_pretrained_saes_directory()
 
 

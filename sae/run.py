@@ -23,6 +23,7 @@ from workbench import ranks
 from workbench.cache.locks import Lock, lock_folder
 from workbench.corpus import Corpus
 from workbench.errors import InputError
+from workbench.fetching import discard_unfinished
 from workbench.models import Model, resolve_device
 
 _LOGS = 100  # in a whole training
@@ -87,6 +88,8 @@ def train_into(
     lock = lock_folder(folder, shared=False, wait=False) if first else None
     if first and lock is None:
         raise InputError(f"another process trains in {folder}; wait for it, or give another folder")
+    if first:
+        discard_unfinished(folder)
     where = resolve_device(device)
     mean = samples.wanted.mean * samples.wanted.factors
     d_in = samples.harvest.shape[2] if samples.transcodes else None

@@ -7,7 +7,7 @@ trainers wrote is read by `foreign`, what was released on the Hub comes through 
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from workbench.models import Model
 from workbench.sites import Site
 
 CONFIG, WEIGHTS, CARD = "cfg.json", "sae_weights.safetensors", "card.json"
+OLDEST_PEER = "6.50.0"  # of SAELens, as pyproject.toml asks for
 FORMAT = 1
 SHIPPED = {folder.name: folder for folder in sorted((Path(__file__).parent / "shipped").glob("*/"))}
 _KNOWN = ("topk", "jumprelu", "standard")
@@ -87,10 +88,18 @@ def _config(sae: SAE, tied: bool) -> dict[str, Any]:
         "metadata": {
             "model_name": (sae.model or {}).get("name"),
             "hook_name": sae.site.long,
-            "sae_lens_version": version("sae-lens"),  # else it is read as an old one's
+            "sae_lens_version": _peer(),  # else it is read as an old one's
         },
         **({} if sae.k is None else {"k": sae.k, "rescale_acts_by_decoder_norm": False}),
     }
+
+
+def _peer() -> str:
+    """The version of SAELens whose format this is; the oldest one without it."""
+    try:
+        return version("sae-lens")
+    except PackageNotFoundError:
+        return OLDEST_PEER
 
 
 def load_sae(name: Path | str, model: Model | None = None, *, insist: bool = False) -> SAE:

@@ -30,7 +30,7 @@ VOCAB = 300  # 256 bytes, one BOS, some merges
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--fault-rounds", type=int, default=5, help="how often a harvest is killed (5)"
+        "--fault-rounds", type=int, default=5, help="how often long jobs are killed (5)"
     )
 
 

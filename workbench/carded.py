@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from workbench.cache import DamagedError
-from workbench.cache.files import write_whole
+from workbench.cache.files import check_refusal, write_whole
 from workbench.errors import InputError
 
 _HEADER = 100_000_000  # bytes: safetensors' own limit
@@ -57,10 +57,14 @@ def read_carded(path: Path, *, what: str, fmt: int) -> tuple[dict[str, Any], dic
             card: dict[str, Any] = dict(json.loads((file.metadata() or {})["card"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         found, expected = card["format"], card.pop("checksum")
-    except (SafetensorError, OSError, ValueError, LookupError, TypeError) as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+        check_refusal(path, error)
         raise damaged(path, what, "file", f"safetensors with a {what}'s card", error) from error
     if found != fmt:
-        raise damaged(path, what, "format", fmt, found)
+        raise DamagedError(
+            f"{path}: field format: expected {fmt}, found {found}; another version of lensbench "
+            f"wrote it: use that one, or make the {what} again"
+        )
     if (found := checksum(card, tensors)) != expected:
         raise damaged(path, what, "checksum", expected, found)
     return card, tensors
@@ -79,6 +83,7 @@ def read_card(path: Path, *, what: str) -> dict[str, Any]:
             header = file.read(min(size, _HEADER))
         return dict(json.loads(json.loads(header)["__metadata__"]["card"]))
     except (OSError, ValueError, LookupError, TypeError) as error:
+        check_refusal(path, error)
         raise damaged(path, what, "file", f"safetensors with a {what}'s card", error) from error
 
 

@@ -1,5 +1,7 @@
-"""What comes from elsewhere: packages by pip, and folders that appear whole or not at all."""
+"""What comes from elsewhere: packages by pip, and files that appear whole or not at all."""
 
+import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,26 @@ def fetch_by_pip(folder: Path, requirement: str, *asked: str, instead: str) -> P
             f"that it reaches a package registry, or use {instead}"
         )
     return next(path for path in folder.iterdir() if path.suffix in (".whl", ".gz"))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file whole: beside, fsynced, renamed."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def discard_unfinished(folder: Path) -> None:
+    """Delete what `write_whole` left in `folder` where it was killed; for who holds its lock."""
+    for left in folder.glob(".*.part"):
+        left.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from workbench.fetching import write_whole
 from workbench.home import home
 
 FORMAT = 1
@@ -45,9 +46,7 @@ def keep(record: Record) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     path = folder / f"{stamp}-{record.kind}-{secrets.token_hex(3)}.json"
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(asdict(record), indent=1, default=str), encoding="utf-8")
-    beside.replace(path)
+    write_whole(path, json.dumps(asdict(record), indent=1, default=str).encode())
     return path
 
 

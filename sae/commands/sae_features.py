@@ -95,16 +95,19 @@ def _described(arguments: Namespace, sae: SAE, rows: Samples) -> tuple[Activity,
 
     folder, corpus = place_of(arguments.file), rows.harvest.corpus
     kept, told = folder / ACTIVITY, folder / RULES
-    if kept.exists() and told.exists() and not arguments.again:
+    if arguments.again or not kept.exists():
+        told.unlink(missing_ok=True)  # rules are of the rows whose activity lies beside them
+        with options.bar("rows") as progress:
+            found = activity(sae, rows, progress)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_activity(found, kept)
+    else:
         found = load_activity(kept)
         _check(found.corpus, "another", corpus)
+    if told.exists():
         return found, load_rules(told)
-    with options.bar("rows") as progress:
-        found = activity(sae, rows, progress)
     with options.bar("rules") as progress:
         rules = explain(found, text_of(corpus, rows.train, rows.held_out), progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_activity(found, kept)
     save_rules(rules, told)
     return found, rules
 

@@ -1,13 +1,13 @@
-"""kill -9 at moments drawn by bytes written, then go on: nothing reported is lost."""
+"""kill -9 at random moments, then go on: nothing reported is lost, not a bit is different."""
 
 import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from tests.faults import jobs
 from tests.faults.children import (
     CONTEXTS,
     CUT,
@@ -18,9 +18,9 @@ from tests.faults.children import (
     tree,
     write,
 )
-from workbench.cache import Store, harvest
+from tests.faults.grounds import JOBS, Ground
+from tests.faults.report import Line, Tally, check_goes_on, check_promises
 from workbench.cache.manifest import damage, shard_path
-from workbench.corpus import from_ids
 
 
 @pytest.fixture(scope="module")
@@ -43,24 +43,30 @@ def kill_at(act: Callable[[], object], folder: Path, n_bytes: int) -> None:
     assert child.exitcode == 0
 
 
-def test_a_killed_harvest_goes_on(killed_round: int, tmp_path: Path, uninterrupted) -> None:
+def test_a_killed_harvest_goes_on(
+    killed_round: int, tmp_path: Path, uninterrupted, tally: Tally
+) -> None:
+    """At moments drawn by bytes written: more of them fall into the writing of a file."""
     drawn = random.Random(killed_round)
     total = sum(len(content) for content in uninterrupted.values())
     told, folder = tmp_path / "told", tmp_path / "store"
     for _ in range(3):  # the second and third while it goes on
-        kill_at(partial(write, folder, told), folder, drawn.randrange(total))
-        _check_what_is_there(folder, told, uninterrupted)
+        with tally.fault("kill -9 by bytes written", "harvest") as line:
+            kill_at(partial(write, folder, told), folder, drawn.randrange(total))
+            _check_what_is_there(line, folder, told, uninterrupted)
     check_all_end(forked(partial(write, folder)))
     assert tree(folder) == uninterrupted
 
 
-def _check_what_is_there(folder: Path, told: Path, uninterrupted: dict[str, bytes]) -> None:
+def _check_what_is_there(
+    line: Line, folder: Path, told: Path, uninterrupted: dict[str, bytes]
+) -> None:
     """Every shard that was reported, and none but whole ones."""
     reported = [int(line) for line in told.read_text().split()] if told.exists() else [0]
     n_shards = -(-CONTEXTS // CUT) if CONTEXTS in reported else max(reported, default=0) // CUT
     for place, manifest in places(folder).items():
-        for number in range(n_shards):
-            assert shard_path(place, number).exists(), f"shard {number} was reported and is lost"
+        lost = [number for number in range(n_shards) if not shard_path(place, number).exists()]
+        line.expect(n_shards, len(lost), str(lost))
         assert damage(place) is None
         assert len(manifest.missing(place)) <= manifest.n_shards - n_shards
     for name, content in tree(folder).items():
@@ -68,23 +74,17 @@ def _check_what_is_there(folder: Path, told: Path, uninterrupted: dict[str, byte
             assert content == uninterrupted[name], "a shard that is there is whole"
 
 
-def test_a_killed_harvest_of_a_model_goes_on(killed_round: int, tiny, tmp_path: Path) -> None:
-    model = tiny("llama")
-    assert model.identity
-    drawn = random.Random(1000 + killed_round)
-    text = from_ids("random", np.random.default_rng(0).integers(1, 260, (24, 12)))
-
-    def take(folder: Path) -> None:
-        store = Store(folder)
-        harvest(model, text, ["0.resid_post", "1.mlp_post"], store, shard_contexts=4, batch=2)
-
-    whole, folder = tmp_path / "whole", tmp_path / "store"
-    check_all_end(forked(partial(take, whole)))
-    expected = tree(whole)
-    total = sum(len(content) for content in expected.values())
-    kill_at(partial(take, folder), folder, drawn.randrange(total))
-    store = Store(folder)
-    assert store.verify() == []
-    check_all_end(forked(partial(take, folder)))
-    assert tree(folder) == expected
-    assert store.verify() == []
+def test_a_killed_job_goes_on(
+    killed_round: int, grounds: dict[str, Ground], tmp_path: Path, tally: Tally
+) -> None:
+    """The commands, each in its turn, at moments drawn by time."""
+    ground, drawn = grounds[JOBS[killed_round % len(JOBS)]], random.Random(killed_round)
+    at, name = drawn.random(), ground.job.name
+    with tally.fault("kill -9", name) as line:
+        folder = ground.killed(tmp_path, at)
+        check_promises(line, ground, folder)
+    again = (1 - at) * drawn.random() * ground.seconds
+    if jobs.killed(ground.job.command(folder), folder, again):
+        with tally.fault("kill -9 while it goes on", name) as line:
+            check_promises(line, ground, folder)
+    check_goes_on(ground, folder)

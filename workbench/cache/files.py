@@ -26,27 +26,15 @@ from torch import Tensor
 
 from workbench.cache.keys import Key
 from workbench.errors import InputError
+from workbench.fetching import write_whole as write_whole  # as the files of a store are written
 
 FORMAT = 1
 TENSOR = "activation"
+_REFUSALS = (errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EIO, errno.ENOMEM)
 
 
 class DamagedError(InputError):
     """An entry that cannot be trusted; the message names the file and the field."""
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a small file whole: beside, fsynced, renamed."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def write(path: Path, key: Key, tensor: Tensor, ids: list[int], device: str) -> int:
@@ -133,17 +121,27 @@ def read(path: Path, expected: Key | None) -> tuple[Tensor, Key]:
 
 
 def opened(path: Path):
+    """Raises `DamagedError` for what is no safetensors file, `OSError` where none can be opened."""
     try:
         return safe_open(path, framework="pt")
-    except FileNotFoundError:
-        raise
     except (SafetensorError, OSError, RuntimeError) as error:
         # torch maps the file after safetensors has found it: it may be evicted in between.
-        if os.strerror(errno.ENOENT) in str(error):
-            raise FileNotFoundError(path) from error
+        check_refusal(path, error)
         raise DamagedError(
             f"{path}: field file: not a whole safetensors file ({error}); delete it"
         ) from error
+
+
+def check_refusal(path: Path, error: Exception) -> None:
+    """Raise `OSError` where it was the machine that kept a sound file from being read.
+
+    safetensors says of whatever hinders it that there is no such file, torch has it in its words.
+    """
+    if isinstance(error, FileNotFoundError):
+        os.close(os.open(path, os.O_RDONLY))
+    for code in _REFUSALS:
+        if os.strerror(code) in str(error):
+            raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def header(path: Path, metadata: Mapping[str, str] | None) -> tuple[Key, dict[str, Any]]:

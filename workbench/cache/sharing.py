@@ -20,6 +20,7 @@ from workbench.cache.resources import give_back
 from workbench.cache.shards import ShardWriter
 from workbench.cache.stream import Progress
 from workbench.errors import InputError
+from workbench.fetching import discard_unfinished
 
 Source = Callable[[range, Sequence[Path]], Sequence[Tensor]]
 """The activations of some contexts, `[context, pos, ...]`, for each of some harvests' folders."""
@@ -105,8 +106,7 @@ def end(folder: Path) -> None:
         assert manifest is not None
         if not manifest.whole:
             finished(manifest, folder).write(folder)
-        for left in folder.glob(".*.part"):  # of a manifest's writer that was killed
-            left.unlink(missing_ok=True)
+        discard_unfinished(folder)
     for left in folder.glob("*.part"):
         if (held := lock_file(left, wait=False)) is not None:
             with held:

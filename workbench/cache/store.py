@@ -224,4 +224,7 @@ def _claim(folder: Path) -> None:
     except (ValueError, AttributeError) as error:
         raise DamagedError(f"{marker}: not a store's marker ({error})") from error
     if found != FORMAT:
-        raise DamagedError(f"{marker}: field format: expected {FORMAT}, found {found}")
+        raise DamagedError(
+            f"{marker}: field format: expected {FORMAT}, found {found}; another version of "
+            "lensbench wrote it: give another folder with --store"
+        )

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
@@ -22,6 +22,7 @@ from transformer_lens.model_bridge.sources.native.init import initialize_native_
 from transformer_lens.model_bridge.sources.native.model import NativeMLP
 
 from workbench.errors import InputError
+from workbench.fetching import write_whole
 from workbench.models.tokens import HubVocabulary, Labels
 from workbench.models.vocabularies import read_vocabulary, write_vocabulary
 
@@ -141,7 +142,10 @@ def save_native(
     card: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write a model's folder, weights stored as `dtype`; biases only where the shape has them."""
+    """Write a model's folder, weights stored as `dtype`; biases only where the shape has them.
+
+    Each file comes to be whole: one that is there is kept where the disk refuses another.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     told = write_vocabulary(folder, vocabulary)
     config = {"model_type": FAMILY, **asdict(shape), "vocabulary": told}
@@ -150,10 +154,10 @@ def save_native(
         for name, value in weights.items()
         if shape.biases or not _is_bias(name)
     }
-    save_file(stored, folder / WEIGHTS)
+    write_whole(folder / WEIGHTS, save(stored))
     for name, content in ((CONFIG, config), (CARD, card)):
         text = json.dumps(content, indent=1, ensure_ascii=False)
-        (folder / name).write_text(text + "\n", encoding="utf-8")
+        write_whole(folder / name, f"{text}\n".encode())
 
 
 def is_native(folder: Path) -> bool:

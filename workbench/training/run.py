@@ -12,6 +12,7 @@ import torch
 
 from workbench.cache.locks import Lock, lock_folder
 from workbench.errors import InputError
+from workbench.fetching import discard_unfinished
 from workbench.training.checkpoint import Row, Unfinished, read_state, write_state
 from workbench.training.recipe import Recipe
 from workbench.training.steps import Step, Training
@@ -47,6 +48,7 @@ def train_into(
     lock = lock_folder(folder, shared=False, wait=False)
     if lock is None:
         raise InputError(f"another process trains in {folder}; wait for it, or give another folder")
+    discard_unfinished(folder)
     training = recipe.begin(device, compiled)
     left = Unfinished({}, 0, 0.0, ())
     if resume:
