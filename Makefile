@@ -4,7 +4,7 @@ BIN := .venv/bin
 # raced with, but pinned to old versions of what we use: without what they depend on
 PEERS := eai-sparsify==1.3.3 natsort==8.4.0 schedulefree==1.4.1 dictionary-learning==0.1.0
 
-.PHONY: run test test-faults test-tl4 lint study notebooks course bench bench-pages bench-load help clean
+.PHONY: run test test-faults test-tl4 lint study notebooks course bench bench-gpu bench-pages bench-load help clean
 .DEFAULT_GOAL := help
 
 run: .venv/.run ## install, fetch the default model, start the dashboard, open a browser
@@ -38,8 +38,11 @@ notebooks: .venv/.dev ## execute the study course, with a table of time, memory 
 course: .venv/.dev ## the course to read: one self-contained HTML file each, in build/course
 	$(BIN)/python -m notebooks --course build/course
 
-bench: .venv/.bench ## speed as ratios against named peers, one table
-	$(BIN)/python -m benchmarks
+bench: .venv/.bench ## speed as ratios against named peers, one table, beside the last and saved
+	$(BIN)/python -m benchmarks --save
+
+bench-gpu: .venv/.bench ## how near long jobs come to a GPU's own limits
+	$(BIN)/python -m benchmarks.gpu
 
 bench-pages: .venv/.dev ## page targets, measured in Chromium
 	$(BIN)/python -m benchmarks.pages

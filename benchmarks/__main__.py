@@ -35,9 +35,11 @@ from benchmarks import (
     training,
 )
 from benchmarks.bench import Bench
-from benchmarks.ratios import CLOCKS, Row, load_average, machine, save, show
+from benchmarks.ratios import CLOCKS, Row, load_average, machine
+from benchmarks.tables import page, read, save, show
 from workbench.models import DEFAULT_MODEL, folder_of
 
+TABLE = Path("docs/bench-table.json")
 SMALL = "4-layer GPT-2 d256"
 SECTIONS: dict[str, Callable[[Bench, Bench], list[Row]]] = {
     "capture": lambda real, little: [*capture.small(little), *capture.rows(real)],
@@ -68,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="torch's (default 1)")
     parser.add_argument("--rounds", type=int, help="per case (default 5, quick 2)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu where cores are busy")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
+    parser.add_argument("--table", type=Path, default=TABLE, help=f"the last one (default {TABLE})")
+    parser.add_argument("--save", action="store_true", help="write there what was measured")
     parser.add_argument("--quick", action="store_true", help="a smoke run: small, no targets")
     given = parser.parse_args(arguments)
     sections = given.only.split(",") if given.only else [*SECTIONS]
@@ -97,9 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         **machine(),
         "versions": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
     }
-    show(rows, about, Console(width=None if sys.stdout.isatty() else 160))
-    if given.json:
-        save(given.json, rows, about)
+    before = read(given.table)[0] if given.table.exists() and not given.quick else {}
+    show(rows, about, before, Console(width=None if sys.stdout.isatty() else 160))
+    if given.save:
+        save(given.table, rows, about)
+        given.table.with_suffix(".md").write_text(page(given.table), encoding="utf-8")
     return 0
 
 

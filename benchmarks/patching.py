@@ -24,16 +24,14 @@ from transformer_lens import patching
 from benchmarks import small
 from benchmarks.bench import Bench
 from benchmarks.peers import NNSIGHT, OURS, Trees, open_trees
+from benchmarks.prompts import ANSWER, N_PAIRS, WRONG, pairs_of, prompts
 from benchmarks.ratios import Row, check_equal, ratio
-from workbench.models import from_ids
 from workbench.patching import Metric, sweep
 from workbench.sites import Site
-from workbench.tasks import Pair, Pairs
+from workbench.tasks import Pairs
 
 LENS = "TransformerLens, one forward per site"
 TRACED = f"{NNSIGHT}, one trace per site"
-N_PAIRS = 4
-ANSWER, WRONG = 3, 4
 GPT2 = 50257  # tokens of its vocabulary
 
 Judge = Callable[[Tensor], Tensor]
@@ -92,8 +90,8 @@ def rows(bench: Bench) -> list[Row]:
 
 
 def _sweeps(bench: Bench, case: Case, trees: Trees) -> list[Row]:
-    clean, corrupted = _prompts(case.length)
-    pairs = _pairs(trees, clean, corrupted)
+    clean, corrupted = prompts(case.length)
+    pairs = pairs_of(trees.ours, case.length)
     with torch.no_grad():
         _, cache = trees.bridge.run_with_cache(clean)
     metrics: dict[str, tuple[str | Metric, Judge, str]] = {
@@ -120,31 +118,6 @@ def _sweeps(bench: Bench, case: Case, trees: Trees) -> list[Row]:
                 if peer != OURS
             ]
     return found
-
-
-def _prompts(length: int) -> tuple[Tensor, Tensor]:
-    drawn, part = torch.Generator().manual_seed(0), length * 2 // 3
-    clean = torch.randint(5, small.VOCABULARY, (N_PAIRS, length), generator=drawn)
-    corrupted = clean.clone()
-    corrupted[:, part] = clean[:, part] % (small.VOCABULARY - 1) + 1
-    return clean, corrupted
-
-
-def _pairs(trees: Trees, clean: Tensor, corrupted: Tensor) -> Pairs:
-    vocabulary = trees.ours.vocabulary
-    rows = zip(clean.tolist(), corrupted.tolist(), strict=True)
-    return Pairs(
-        "random",
-        tuple(
-            Pair(
-                from_ids(vocabulary, one, bos=False),
-                from_ids(vocabulary, other, bos=False),
-                (ANSWER,),
-                (WRONG,),
-            )
-            for one, other in rows
-        ),
-    )
 
 
 def _ours(trees: Trees, pairs: Pairs, swept: Swept, metric: str | Metric) -> Tensor:

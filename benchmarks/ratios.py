@@ -4,20 +4,18 @@ Beside it stands the ratio of the two fastest times, which other processes distu
 """
 
 import gc
-import json
 import operator
 import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 TOLERANCE = 1e-4  # the largest difference at which two contestants computed the same
@@ -50,6 +48,16 @@ class Row:
         if sign == "within":
             return 1 / float(bound) <= self.ratio <= float(bound)
         return bool(_SIGNS[sign](self.ratio, float(bound)))
+
+    @property
+    def less_is_better(self) -> bool:
+        """Where it is our time as a multiple of another's."""
+        return self.target.startswith("<") if self.target else self.what.startswith("workbench")
+
+    def change(self, before: "Row") -> float:
+        """By how much it is better than it was: -.2 is a fall by a fifth."""
+        now, then = self.ratio, before.ratio
+        return (then / now if self.less_is_better else now / then) - 1
 
 
 def race(
@@ -135,46 +143,20 @@ def check_equal(
             )
 
 
-def show(rows: Sequence[Row], about: Mapping[str, Any], console: Console) -> None:
-    """The table, with what it was measured on."""
-    table = Table(title="lensbench against its peers", title_justify="left")
-    for heading in ("case", "ratio of"):
-        table.add_column(heading)
-    for heading in ("ratio", "range", "fastest", "medians", "target", "met"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    case = ""
-    for row in rows:
-        if row.case != case:
-            table.add_section()
-        first, case = row.case if row.case != case else "", row.case
-        met = {None: "", True: "[green]yes[/]", False: "[bold red]NO[/]"}[row.met]
-        once = row.low == row.high
-        spread = "" if once else f"{_short(row.low)}-{_short(row.high)}"
-        fastest = "" if once else _short(row.fastest)
-        table.add_row(
-            first, row.what, _short(row.ratio), spread, fastest, row.detail, row.target, met
-        )
-    console.print(table)
-    for name, value in about.items():
-        console.print(f"{name}: {value}", highlight=False)
-
-
-def save(path: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
-    """The same as JSON."""
-    content = {"about": about, "rows": [asdict(row) | {"met": row.met} for row in rows]}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
 def load_average() -> str:
     """1-minute load over the number of cores, as text."""
     return f"{os.getloadavg()[0]:.2f} on {os.cpu_count()} cores"
 
 
 def machine() -> dict[str, Any]:
-    """What else the figures depend on."""
+    """What else the figures depend on, and when they were made."""
+    names = Path("/proc/cpuinfo")
+    told = names.read_text(encoding="utf-8") if names.exists() else ""
+    model = next((line for line in told.splitlines() if line.startswith("model name")), "")
     return {
+        "date": date.today().isoformat(),
         "threads": torch.get_num_threads(),
-        "processor": torch.backends.cpu.get_cpu_capability(),
+        "processor": f"{model.partition(':')[2].strip()} {torch.backends.cpu.get_cpu_capability()}",
     }
 
 
@@ -188,7 +170,3 @@ def _time(seconds: float) -> str:
 def _amounts(over: float, under: float, unit: str) -> str:
     told = [f"{n:,.0f}" if n >= 100 else f"{n:.3g}" for n in (over, under)]
     return f"{' / '.join(told)} {unit}"
-
-
-def _short(value: float) -> str:
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"

@@ -56,6 +56,11 @@ class Run:
         return next(iter(self.trainings.values())).recipe
 
     @property
+    def device(self) -> torch.device:
+        """Of all trainings."""
+        return next(iter(self.trainings.values())).silent.device
+
+    @property
     def scale(self) -> str:
         """A digest of what rows are centred and multiplied by: a stream's is of a part of them."""
         ends = (self.samples.read, self.samples.wanted)

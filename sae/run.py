@@ -20,7 +20,9 @@ from sae.saved import save_sae
 from sae.slopes import Rows
 from sae.training import Step, Training
 from workbench import ranks
+from workbench.cache import State
 from workbench.cache.locks import Lock, lock_folder
+from workbench.cache.prefetch import ahead
 from workbench.corpus import Corpus
 from workbench.errors import InputError
 from workbench.fetching import discard_unfinished
@@ -116,7 +118,7 @@ def _steps(run: Run, lock: Lock | None, resume: bool) -> Iterator[tuple[int, int
             _keep(run, since)
     log_each = max(1, recipe.steps // _LOGS)
     seen: list[dict[str, Step]] = []
-    batches = run.samples.batches(recipe.batch, seed=run.seed, state=run.reader)
+    batches = _batches(run)
     while run.done < recipe.steps:
         rows, reader = next(batches)
         seen.append(_together(run, rows, since))
@@ -136,23 +138,33 @@ def _steps(run: Run, lock: Lock | None, resume: bool) -> Iterator[tuple[int, int
         lock.release()
 
 
-def _together(run: Run, rows: Rows, since: float) -> dict[str, Step]:
+def _batches(run: Run) -> Iterator[tuple[Rows, State]]:
+    """On the device; stored ones are read and copied there while it works on those before."""
+    read = run.samples.batches(run.recipe.batch, seed=run.seed, state=run.reader)
+    if run.device.type == "cpu":
+        return read
+    if not run.samples.harvest.stored:  # made by the model, which is there
+        return ((rows.to(run.device), state) for rows, state in read)
+    ready = ahead(((rows.tensors, state) for rows, state in read), run.device)
+    return ((Rows(**tensors), state) for tensors, state in ready)
+
+
+def _together(run: Run, here: Rows, since: float) -> dict[str, Step]:
     """One step of every dictionary, or, where a loss is not finite, of none."""
-    here = rows.to(next(iter(run.trainings.values())).silent.device)
     found = {name: training.slopes(here.x, here.y) for name, training in run.trainings.items()}
     wrong = {name: one.loss for name, one in found.items() if not math.isfinite(one.loss)}
     if wrong:
-        where, kept = f"first {len(rows)} rows", "nothing was trained yet"
+        where, kept = f"first {len(here)} rows", "nothing was trained yet"
         if run.reader is not None:
             run.write(since)
-            where = f"{len(rows)} rows after {run.reader.to_json()}"
+            where = f"{len(here)} rows after {run.reader.to_json()}"
             kept = f"what was trained before them is kept in {run.folder / STATE}"
         told = ", ".join(f"{name} {loss}" for name, loss in wrong.items())
         raise InputError(
             f"the loss is not finite at step {run.done + 1} ({told}), on the {where}; {kept}; "
             "start anew with a lower rate"
         )
-    return {name: run.trainings[name].step(one, len(rows)) for name, one in found.items()}
+    return {name: run.trainings[name].step(one, len(here)) for name, one in found.items()}
 
 
 def _row(name: str, steps: list[Step]) -> Row:

@@ -29,6 +29,11 @@ class Rows:
     def wanted(self) -> Float[Tensor, "row d_out"]:
         return self.x if self.y is None else self.y
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Its fields that are not None."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
     def seen(self, weights: Weights) -> Float[Tensor, "row d_in"]:
         """As the encoder's product gets them."""
         return self.x - weights["b_dec"] if self.y is None else self.x
@@ -37,7 +42,7 @@ class Rows:
         return len(self.x)
 
     def to(self, device: torch.device) -> "Rows":
-        return Rows(self.x.to(device), None if self.y is None else self.y.to(device))
+        return Rows(**{name: value.to(device) for name, value in self.tensors.items()})
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,16 +9,19 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from benchmarks import small
 from probes.fits import FITS, fit
 from probes.rows import split
+from tests.harvests import made_of, text
 from tests.planted import SITE, planted
 from tests.test_training import RECIPE
-from workbench.cache import Store, capture, harvest, stream
+from workbench.cache import Store, capture, harvest, shuffled, stream
+from workbench.cache.prefetch import ahead
 from workbench.corpus import from_ids
 from workbench.hooks import Edit, Start, run
 from workbench.models import Model, load, pad, resolve_device
 from workbench.models import from_ids as prompt
-from workbench.patching import attribute_patches, sweep
+from workbench.patching import Metric, attribute_patches, sweep
 from workbench.patching.edges import Circuit, graph_of, patch_paths, run_circuits, score_edges
 from workbench.tasks import Pair, Pairs
 from workbench.training import NextTokenTraining
@@ -188,6 +191,40 @@ def test_a_sweep_under_a_memory_cap_is_chunked(tiny_folder: Callable[[str], Path
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert chunked.forwards > whole.forwards
     assert_close(chunked.values, whole.values, atol=1e-4, rtol=1e-3)
+
+
+def test_at_gpt2_smalls_size_sweeps_fit_a_card_of_8_gb(tmp_path: Path) -> None:
+    sizes = {"d_model": 768, "n_layers": 12, "n_heads": 12, "d_vocab": 50257}
+    model = load(str(small.write(tmp_path, **sizes)), device="cuda")
+    pairs = _pairs(model, length=128)
+    card = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(min(1.0, 8 * 2**30 / card))
+    try:
+        every = Metric("own", lambda logits, wanted: logits.logsumexp(-1), at="all")
+        for site, places in (("resid_pre", "each"), ("z", "all"), ("pattern", "all")):
+            found = sweep(model, pairs, site, places=places, metric=every)
+            assert found.values.isfinite().all()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_batches_read_ahead_are_the_same(tmp_path: Path) -> None:
+    rows = torch.randn(64, 6, 16)
+    made = made_of(tmp_path, rows, text(64))
+    drawn = [batch["1.resid_post"] for batch in shuffled(made, batch_size=50)]
+    plain = (({"x": rows}, number) for number, rows in enumerate(drawn))
+    for tensors, number in ahead(plain, torch.device("cuda", 0)):
+        assert tensors["x"].is_cuda and torch.equal(tensors["x"].cpu(), drawn[number])
+
+
+def test_the_same_training_twice_is_the_same() -> None:
+    first, again = (NextTokenTraining(RECIPE, "cuda") for _ in range(2))
+    for training in (first, again):
+        for _ in zip(range(5), training.steps(), strict=False):
+            pass
+    for name, value in first.network.named_parameters():
+        assert torch.equal(again.network.get_parameter(name), value), name
 
 
 def test_one_step_of_training_equals_the_cpu() -> None:

@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboards import exports
 from dashboards.exports import Export, Made, slug, tidy
+from dashboards.patching_pairs import SOURCES
 from tests.pages import BY_HAND, PROMPT, charts, forget, numbers, opened, sent
 from workbench.attention import SCORES
 
@@ -146,6 +147,22 @@ def test_the_page_of_a_prompt_with_html_is_text(
     text = export.html()
     assert "&lt;img src=x onerror=alert(1)&gt;" in text, "the prompt is told"
     assert "<script>alert(2)" not in text and "<img src=x" not in text
+
+
+def test_what_was_typed_for_patching_and_steering_is_text(
+    exported: Exported, tiny_folder: Callable[[str], Path]
+) -> None:
+    model, script = str(tiny_folder("gpt2")), "</script><script>alert(2)</script>"
+    pair = {"clean": f"{script} a", "corrupted": f"{script} b", "answer": "a", "wrong": "b"}
+    typed = [
+        exported("Patching", model=model, pairs=SOURCES[1], **pair)[0],
+        exported("Steering", model=model, prompt=script, towards="a", away="b")[0],
+    ]
+    for export in typed:
+        for text in (export.html(), *(figure.to_html() for figure in export.figures())):
+            assert "<script>alert(2)" not in text
+        compile(export.script, "script", "exec")
+        assert script in export.script, "it is what the script runs on"
 
 
 def test_the_page_holds_the_numbers_on_the_screen(exported: Exported) -> None:

@@ -51,11 +51,16 @@ def resident(device: torch.device) -> Spent:
 
 
 def free_device(device: torch.device) -> int | None:
-    """Bytes that this process may still take on the device; None on the CPU."""
+    """Bytes that this process may still take on the device; None on the CPU.
+
+    No more than `torch.cuda.set_per_process_memory_fraction` leaves it.
+    """
     if device.type != "cuda":
         return None
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + unused
+    held = torch.cuda.memory_allocated(device)
+    free, total = torch.cuda.mem_get_info(device)
+    allowed = int(total * torch.cuda.get_per_process_memory_fraction(device))
+    return min(free + torch.cuda.memory_reserved(device) - held, allowed - held)
 
 
 def free_host() -> int | None:
