@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboards import limits, study
+from dashboards import limits, state, study
 from dashboards.navigation import pages, sections
 from dashboards.preload import preload
 
@@ -17,6 +17,7 @@ def main() -> None:
     opened = st.navigation(sections(pages()))
     limits.check()
     study.link(opened.title)
+    state.show_as(opened.title, opened.url_path)
     opened.run()
     preload()
 

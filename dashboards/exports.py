@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from workbench.runs import keep_script
+
 if TYPE_CHECKING:  # Plotly must not load before a button is pressed
     from workbench.figures import Figure
 
@@ -78,7 +80,11 @@ class Export:
 
 
 def offer(export: Export) -> None:
-    """The files of a page, in a box that makes nothing until it is opened."""
+    """The files of a page, in a box that makes nothing until it is opened.
+
+    The run that the page has just kept, if any, gets the script.
+    """
+    keep_script(export.script)
     box = st.expander("Export", key="export", on_change="rerun")
     if box.open:
         with box:
@@ -87,6 +93,7 @@ def offer(export: Export) -> None:
 
 def files(export: Export, *, key: str) -> None:
     """A button for each file, and the script to read and copy."""
+    keep_script(export.script)
     buttons = [
         (f"CSV: {name}", partial(export.csv, name), f"{export.file} {name}", ".csv")
         for name in export.tables

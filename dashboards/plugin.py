@@ -21,6 +21,7 @@ PLUGIN = Plugin(
         "Grokking": "dashboards.views.grokking:page",
         "Induction": "dashboards.views.induction:page",
         "Training": "dashboards.views.training:page",
+        "Runs": "dashboards.views.runs:page",
         "Othello": "dashboards.views.othello:page",
     },
 )

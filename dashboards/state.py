@@ -17,6 +17,7 @@ import streamlit as st
 
 from dashboards import limits
 from dashboards.exports import Made
+from workbench import runs
 from workbench.errors import InputError
 from workbench.home import home
 from workbench.registry import listed
@@ -148,11 +149,26 @@ def plain_errors() -> Iterator[None]:
 def computing(told: str = "") -> Iterator[None]:
     """The same for work that takes a while: in the server's queue, then with a spinner.
 
-    Without a word no spinner, for what has a progress bar.
+    Without a word no spinner, for what has a progress bar. Runs kept meanwhile name this page.
     """
+    runs.opened_by(_opened)
     spinner = st.spinner(told, show_time=True) if told else nullcontext()
     with plain_errors(), limits.turn(), spinner:
         yield
+
+
+def show_as(page: str, path: str) -> None:
+    """Name the page that the session is on: a fragment runs without the main script."""
+    st.session_state["on page"] = (page, path)
+
+
+def _opened() -> runs.Opened:
+    """What opens this page again as it is now."""
+    if "on page" not in st.session_state:
+        return {}
+    page, path = st.session_state["on page"]
+    keys = {key: st.query_params.get_all(key) for key in st.query_params}
+    return {"page": page, "path": path, "address": keys}
 
 
 def or_default(asked: Callable[[], Value], default: Callable[[], Value]) -> Value:

@@ -49,10 +49,12 @@ def one_page(name: str) -> None:
     """A main script that runs one page with all of them known, as the app's links need."""
     import streamlit
 
-    from dashboards.navigation import pages
+    from dashboards import state
+    from dashboards.navigation import pages, url_path
     from workbench.registry import listed, resolve
 
     streamlit.navigation(list(pages().values()))
+    state.show_as(name, url_path(name))
     resolve(listed("pages")[name])()
 
 

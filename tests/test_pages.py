@@ -815,6 +815,6 @@ def test_the_sidebar_groups_the_pages_and_keeps_those_of_other_plugins(
     """Streamlit takes pages as objects; their grouping is a matter of names alone."""
     known = {name: name for name in [*listed("pages"), "Somebody's own"]}
     grouped = sections(known)
-    assert grouped[""] == ["Home"] and grouped["More"] == ["Somebody's own"]
+    assert grouped[""] == ["Home", "Runs"] and grouped["More"] == ["Somebody's own"]
     assert sorted(name for names in grouped.values() for name in names) == sorted(known)
     assert url_path("Double descent") == "double-descent"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 
+from workbench import runs
 from workbench.errors import InputError
 from workbench.registry import Command, listed, resolve
 
@@ -41,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 2 for what the user can mend, told in one sentence."""
-    arguments = parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(given)
+    runs.opened_by(lambda: {"command": given})
     if arguments.verbose:
         logging.basicConfig(level=logging.INFO)
     with _pressed() as pressed:

@@ -23,6 +23,7 @@ PLUGIN = Plugin(
         "cache": "workbench.commands.cache:COMMAND",
         "sync": "workbench.commands.sync:COMMAND",
         "corpus": "workbench.commands.corpus:COMMAND",
+        "runs": "workbench.commands.runs:COMMAND",
         "selftest": "workbench.commands.selftest:COMMAND",
     },
     models={
