@@ -10,6 +10,21 @@ def solu(x):
     return x * shares / shares.sum(-1, keepdim=True)
 
 
+def solu_in_place(x):
+    shares = x.softmax(-1)
+    x *= shares
+    return x
+
+
+def solu_in_doubles(x):
+    return solu(x.double())
+
+
+def by_the_largest_of_all(x):
+    shares = (x - x.max()).exp()
+    return x * shares / shares.sum(-1, keepdim=True)
+
+
 def consistency(values, tokens, k):
     return tokens[values.topk(k).indices].unique(return_counts=True)[1].max().item() / k
 
@@ -36,6 +51,11 @@ def smaller(first, second, draws, seed):
     return (1 + (mixed <= seen).sum()) / (1 + draws)
 
 
+def larger(first, second, draws, seed):
+    mixed, seen = differences(first, second, draws, seed)
+    return (1 + (mixed > seen + 1e-12).sum()) / (1 + draws)
+
+
 def two_sided(first, second, draws, seed):
     mixed, seen = differences(first, second, draws, seed)
     return (1 + (abs(mixed) >= abs(seen) - 1e-12).sum()) / (1 + draws)
@@ -43,11 +63,12 @@ def two_sided(first, second, draws, seed):
 
 ANSWERS = {
     "12.solu": Answers(
-        right=((solu,), (lambda x: x * x.softmax(-1),)),
+        right=((solu,), (lambda x: x * x.softmax(-1),), (solu_in_place,), (solu_in_doubles,)),
         wrong=(
             ((lambda x: x.softmax(-1),), "softmax alone"),
             ((lambda x: x * x.softmax(0),), "over the rows"),
             ((lambda x: x * x.exp() / x.exp().sum(-1, keepdim=True),), "nan"),
+            ((by_the_largest_of_all,), "nan"),
             ((lambda x: x * x.sigmoid(),), "one neuron at a time"),
         ),
     ),
@@ -56,6 +77,11 @@ ANSWERS = {
         wrong=(
             ((lambda v, t, k: consistency(v, t, k) * k,), "a count"),
             ((lambda v, t, k: consistency(-v, t, k),), "weakest"),
+            (
+                (lambda v, t, k: (t[v.topk(k).indices] == t.mode().values).float().mean(),),
+                "overall",
+            ),
+            ((lambda v, t, k: t[v.topk(k).indices],), "one number"),
             ((lambda v, t, k: t.unique(return_counts=True)[1].max().item() / len(t),), "all rows"),
             ((lambda v, t, k: consistency(-v.new_tensor(range(len(v))), t, k),), "first rows"),
         ),
@@ -66,6 +92,8 @@ ANSWERS = {
             ((without_the_seen,), "counts as one"),
             ((smaller,), "is smaller"),
             ((two_sided,), "one side"),
+            ((larger,), "the same difference"),
+            ((lambda first, second, draws, seed: permutation_p(first, second, draws, 0),), "seed"),
             ((lambda first, second, draws, seed: first.mean() - second.mean(),), "between 0 and 1"),
         ),
     ),

@@ -39,6 +39,11 @@ def next_to_it(mine, theirs, row, column):
     return found & near
 
 
+def lines_of_marked(mine, theirs, row, column):
+    mine[row, column] = True
+    return lines(mine, theirs, row, column)
+
+
 def as_seen(held, black):
     return np.where(black[:, None] | (held == 2), held, 1 - held)
 
@@ -63,6 +68,7 @@ ANSWERS = {
             ((without_an_end,), "does each line end"),
             ((swapped,), "a disc of mine"),
             ((next_to_it,), "all that is enclosed"),
+            ((lines_of_marked,), "changes the boards"),
         ),
     ),
     "14.as_seen": Answers(
@@ -74,7 +80,7 @@ ANSWERS = {
         ),
     ),
     "14.push": Answers(
-        right=((push,),),
+        right=((push,), (lambda x, d, a: push(x.double(), d.double(), a),)),
         wrong=(
             ((lambda x, d, a: x + a * x.norm(dim=-1, keepdim=True) * d,), "direction's length"),
             ((lambda x, d, a: x + a * d / d.norm(),), "has the length alpha"),

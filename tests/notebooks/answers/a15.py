@@ -116,6 +116,7 @@ ANSWERS = {
             ((lambda found, keys: found - kept(found, keys),), "without the keys"),
             ((lambda found, keys: found.mean((0, 1)) + kept(found, keys),), "other values"),
             ((lambda found, keys: kept(found, keys).sum(-1),), "shape"),
+            ((lambda found, keys: torch.zeros_like(found),), "0 everywhere"),
         ),
     ),
 }
