@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -110,12 +109,12 @@ def feature_dimensionality(answer: Callable[[Weight], Float[Tensor, " n"]]) -> N
         if isinstance(found, Tensor) and found.shape == (m,) and m != n:
             raise Hint("one number for each row; features are the columns of W")
         _look(found, weight)
-        like(found, dimensionality(weight), "your dimensionalities")
+        like(found, dimensionality(weight).tolist(), "your dimensionalities")
     dropped = torch.tensor([[1.0, 0.0, -1.0], [0.0, 0.0, 0.5]])
     found = tried(answer, dropped, told="W with a column of zeros")
     if not bool(torch.as_tensor(found).isfinite().all()):
         raise Hint("a feature that was dropped (a column of zeros) gives nan; its share is 0")
-    like(found, dimensionality(dropped), "your dimensionalities with a column of zeros")
+    like(found, dimensionality(dropped).tolist(), "your dimensionalities with a column of zeros")
 
 
 def _look(found: Any, weight: Weight) -> None:
@@ -128,7 +127,10 @@ def _look(found: Any, weight: Weight) -> None:
     angles = (unit.mT @ unit).square()
     for other, hint in (
         (own / (overlaps.sum(1) - own), "the sum runs over all j, the feature itself included"),
-        (1 / angles.sum(1), "the unit vector is that of feature i; W_j keeps its length"),
+        (
+            1 / angles.sum(1),
+            "the unit vector is that of feature i, W_j keeps its length, and the sum runs over j",
+        ),
         (own / products.square().sum(1), "feature i's own vector in the sum must have length 1"),
         (own.sqrt() / overlaps.sum(1), "the norm above the line is squared"),
         (own / (unit.mT @ weight).sum(1), "the products below the line are squared one by one"),
@@ -145,9 +147,12 @@ def gaps(answer: Callable[[Float[Tensor, "2 vector"]], Float[Tensor, " vector"]]
     for seed, many in ((0, 5), (1, 3), (2, 8), (3, 2)):
         vectors = torch.randn(2, many, generator=torch.Generator().manual_seed(seed))
         found = tried(answer, vectors.clone(), told=f"vectors [2, {many}]")
-        if not isinstance(found, Tensor | np.ndarray):
-            raise Hint(f"that is of type {type(found).__name__}; a tensor of angles is asked for")
-        mine, wanted = torch.as_tensor(found).flatten(), polygon(vectors, 0.0).angles
+        try:
+            mine = torch.as_tensor(found).flatten()
+        except (TypeError, ValueError, RuntimeError):
+            told = f"that is of type {type(found).__name__}; a tensor of angles is asked for"
+            raise Hint(told) from None
+        wanted = polygon(vectors, 0.0).angles
         if len(mine) == many - 1:
             raise Hint("one gap is missing: that from the last vector around to the first")
         if len(mine) != many:

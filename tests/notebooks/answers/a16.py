@@ -12,6 +12,11 @@ def drawn(values, draws, seed, size=None, ends=(2.5, 97.5), replace=True):
     return tuple(np.percentile(means, ends))
 
 
+def normal(values, draws, seed):
+    means = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(1)
+    return means.mean() - 1.96 * means.std(), means.mean() + 1.96 * means.std()
+
+
 def discoveries(p, q):
     order = np.argsort(p)
     below = p[order] <= q * np.arange(1, len(p) + 1) / len(p)
@@ -34,6 +39,7 @@ ANSWERS = {
             ((lambda v, n, s: drawn(v, n, s, ends=(5, 95)),), "2.5th"),
             ((lambda v, n, s: drawn(v, n, s, size=25),), "as many values"),
             ((lambda v, n, s: drawn(v, n, 0),), "every seed"),
+            ((normal,), "skewed"),
         ),
     ),
     "16.discoveries": Answers(
@@ -43,6 +49,8 @@ ANSWERS = {
             ((lambda p, q: p <= q / len(p),), "Bonferroni"),
             ((own_line,), "misses its own line"),
             ((lambda p, q: np.sort(discoveries(p, q))[::-1],), "sorted order"),
+            ((lambda p, q: discoveries(p, 0.1),), "whatever q is"),
+            ((lambda p, q: discoveries(p, q - 1e-9),), "on its line"),
         ),
     ),
 }
