@@ -19,6 +19,8 @@ def rank(answer: Callable[[Float[Tensor, " token"], int, Sequence[int]], int]) -
         among = torch.randperm(400, generator=generator)[:8].tolist()
         token = among[seed]
         found = tried(answer, logits.clone(), token, list(among), told=f"logits, {token}, {among}")
+        if np.shape(found) == (len(among),):
+            raise Hint("that says of each candidate whether it stands above; count them")
         wanted = int((logits[among] > logits[token]).sum())
         for other, hint in (
             (wanted + 1, "ranks are counted from 0: the answer does not stand above itself"),
@@ -38,9 +40,26 @@ def split(
     """Whole groups, of about the share asked for, by the seed."""
     groups = np.repeat(np.arange(20), np.arange(1, 21))
     np.random.default_rng(0).shuffle(groups)
-    sizes = []
-    for seed in range(8):
-        test = np.asarray(tried(answer, groups.copy(), 0.3, seed, told=f"groups, 0.3, {seed}"))
+    _by_seed(answer, groups)
+    for share in (0.3, 0.5):
+        _whole_groups(answer, groups, share)
+    for share in (0.1, 0.9):
+        pair = np.asarray(
+            tried(answer, np.array([4, 4, 9]), share, 0, told=f"[4, 4, 9], {share}, 0")
+        )
+        if pair.all() or not pair.any():
+            raise Hint(f"two groups, a share of {share}: one part is empty; each needs a group")
+
+
+def _whole_groups(
+    answer: Callable[[Int[np.ndarray, " row"], float, int], Bool[np.ndarray, " row"]],
+    groups: Int[np.ndarray, " row"],
+    share: float,
+) -> None:
+    rows, wanted = [], round(20 * share)
+    for seed in range(16):
+        told = f"groups, {share}, {seed}"
+        test = np.asarray(tried(answer, groups.copy(), share, seed, told=told))
         if test.shape != groups.shape or test.dtype != bool:
             raise Hint(
                 f"a boolean for each row is asked for, {groups.shape}; yours is {test.dtype} of "
@@ -52,23 +71,32 @@ def split(
                 f"{len(both)} of 20 groups stand on both sides: draw groups, not rows, and then "
                 "take all of their rows"
             )
-        sizes.append(len(set(groups[test])))
-    if abs(np.mean(sizes) - 6) > 1.5:
+        n = len(set(groups[test]))
+        if abs(n - wanted) > 1:
+            raise Hint(
+                f"{n} of 20 groups test; a share of {share} would be {wanted} (of the groups, "
+                "whatever their sizes, and True is for the test part)"
+            )
+        rows.append(test.sum() / n)
+    if abs(np.mean(rows) - 10.5) > 1.5:
         raise Hint(
-            f"{np.mean(sizes):.0f} of 20 groups test on average; .3 of them would be 6 (of the "
-            "groups, whatever their sizes, and True is for the test part)"
+            f"the groups that test have {np.mean(rows):.0f} rows on average, all have 10.5: is "
+            "every group as likely to be drawn, large or small?"
         )
-    _by_seed(answer, groups)
-    pair = np.asarray(answer(np.array([4, 4, 9]), 0.1, 0))
-    if pair.all() or not pair.any():
-        raise Hint("with two groups and a share of .1 one part is empty; each needs a group")
 
 
 def _by_seed(
     answer: Callable[[Int[np.ndarray, " row"], float, int], Bool[np.ndarray, " row"]],
     groups: Int[np.ndarray, " row"],
 ) -> None:
-    drawn = [np.asarray(answer(groups.copy(), 0.3, seed)) for seed in (1, 1, 2, 3)]
+    drawn = [
+        np.asarray(tried(answer, groups.copy(), 0.3, seed, told=f"groups, 0.3, {seed}"))
+        for seed in (1, 1, 2, 3)
+    ]
+    if any(one.shape != groups.shape for one in drawn):
+        raise Hint(
+            f"a boolean for each row is asked for, {groups.shape}; yours is {drawn[0].shape}"
+        )
     if not (drawn[0] == drawn[1]).all():
         raise Hint("the same seed gives two different splits")
     if (drawn[1] == drawn[2]).all() and (drawn[2] == drawn[3]).all():

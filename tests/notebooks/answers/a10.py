@@ -24,6 +24,14 @@ def the_last_groups(groups, share, seed):
     return np.isin(groups, names[-max(1, round(share * len(names))) :])
 
 
+def by_their_rows(groups, share, seed):
+    """Six groups, large ones first."""
+    shuffled = np.random.default_rng(seed).permutation(groups)
+    _, at = np.unique(shuffled, return_index=True)
+    n = max(1, round(share * len(at)))
+    return np.isin(groups, shuffled[np.sort(at)[:n]])
+
+
 def possibly_empty(groups, share, seed):
     names = np.unique(groups)
     chosen = np.random.default_rng(seed).choice(names, int(share * len(names)), replace=False)
@@ -38,6 +46,7 @@ ANSWERS = {
             ((lambda logits, answer, among: rank(-logits, answer, among),), "below"),
             ((lambda logits, answer, among: int((logits > logits[answer]).sum()),), "all tokens"),
             ((lambda logits, answer, among: among.index(answer),), "place in the list"),
+            ((lambda logits, answer, among: logits[among] > logits[answer],), "count them"),
         ),
     ),
     "10.split": Answers(
@@ -47,6 +56,8 @@ ANSWERS = {
             ((the_last_groups,), "every seed"),
             ((lambda groups, share, seed: ~split(groups, share, seed),), "would be 6"),
             ((possibly_empty,), "one part is empty"),
+            ((lambda groups, share, seed: split(groups, 0.3, seed),), "would be 10"),
+            ((by_their_rows,), "as likely to be drawn"),
             ((lambda groups, share, seed: np.flatnonzero(split(groups, share, seed)),), "boolean"),
         ),
     ),
