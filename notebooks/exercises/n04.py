@@ -1,7 +1,9 @@
 """The exercises of notebook 04: an analogy, the sinusoidal table, a rotation by position."""
 
+import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -19,15 +21,28 @@ def analogy(answer: Callable[[Table, int, int, int], int]) -> None:
     """The nearest row by cosine to b - a + c, the three themselves left out."""
     generator = torch.Generator().manual_seed(0)
     trials, found = [], []
-    for trial in range(16):
+    for trial in range(17):
         W_E, inputs = _planted(generator)
         if trial >= 6:  # rows of very different length
             W_E = W_E * torch.rand(len(W_E), 1, generator=generator).mul(3).exp()
+        if trial == 16:
+            W_E = _turned_away(W_E, inputs)
         trials.append((W_E, inputs))
         told = f"a table of {len(W_E)} rows, {', '.join(map(str, inputs))}"
-        found.append(_one_id(tried(answer, W_E.clone(), *inputs, told=told), len(W_E)))
-    if found == [_by_cosine(*trial) for trial in trials]:
+        given = W_E.clone()
+        found.append(_one_id(tried(answer, given, *inputs, told=told), len(W_E)))
+        if not torch.equal(given, W_E):
+            raise Hint("it changes the table that it is given; make a new tensor")
+    _why_no_analogy(found, trials)
+
+
+def _why_no_analogy(found: list[int], trials: list[tuple[Table, Inputs]]) -> None:
+    wanted = [_by_cosine(*trial) for trial in trials]
+    if found == wanted:
         return
+    if found[:-1] == wanted[:-1]:
+        raise Hint("it goes wrong where the cosines of all other rows are below 0: what stands in "
+                   "the place of the three that are left out?")  # fmt: skip
     if any(one in inputs for one, (_, inputs) in zip(found, trials, strict=True)):
         raise Hint("it returns one of the three that were given; the answer has to be another word")
     for rule, hint in (
@@ -53,8 +68,16 @@ def _planted(generator: torch.Generator) -> tuple[Table, Inputs]:
     return W_E, (a, b, c)
 
 
+def _turned_away(W_E: Table, inputs: Inputs) -> Table:
+    """All rows but the three at more than a right angle to the sum."""
+    away = W_E * -(W_E @ _goal(W_E, inputs)).sign()[:, None]
+    away[list(inputs)] = W_E[list(inputs)]
+    return away
+
+
 def _one_id(found: object, n_tokens: int) -> int:
-    number = found.item() if isinstance(found, Tensor) and found.numel() == 1 else found
+    arrays = (Tensor, np.ndarray, np.generic)
+    number = found.item() if isinstance(found, arrays) and math.prod(found.shape) == 1 else found
     if isinstance(number, bool) or not isinstance(number, int):
         raise Hint(f"a token's id is asked for, a whole number; yours is {type(found).__name__}")
     if not 0 <= number < n_tokens:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from functools import cache
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from notebooks.check import Hint, exercise, like, tried
-from workbench import Edit, load, run
+from workbench import Edit, Head, load, run
 from workbench.models import Model
 
 Values = Float[Tensor, " pair"]
@@ -26,8 +27,9 @@ def differing(answer: Callable[[list[int], list[int]], Sequence[int]]) -> None:
     ):
         found = tried(answer, list(clean), list(corrupted))
         wanted = [i for i, (a, b) in enumerate(zip(clean, corrupted, strict=True)) if a != b]
-        if list(found) != wanted:
-            raise Hint(_differing(list(found), wanted, clean, corrupted))
+        places = _places(found)
+        if places != wanted:
+            raise Hint(_differing(places, wanted, clean, corrupted))
     try:
         answer([0, 1, 2], [0, 1])
     except ValueError:
@@ -37,11 +39,26 @@ def differing(answer: Callable[[list[int], list[int]], Sequence[int]]) -> None:
     raise Hint("rows of other lengths pass without an error; `zip` stops at the shorter one")
 
 
+def _places(found: object) -> list[int]:
+    """As plain numbers. A hint for what is no row of positions."""
+    if isinstance(found, set):
+        raise Hint("a set has no order; return a list")
+    try:
+        plain = np.asarray(found)
+    except (TypeError, ValueError, RuntimeError):
+        raise Hint(f"a list of positions is asked for, not {type(found).__name__}") from None
+    if plain.dtype == bool:
+        raise Hint("that says of each position whether it differs; list those that do")
+    if plain.ndim != 1:
+        raise Hint(f"a plain list of positions is asked for; yours has the shape {plain.shape}")
+    return plain.astype(int).tolist()
+
+
 def _differing(found: list[int], wanted: list[int], clean: list[int], corrupted: list[int]) -> str:
     told = f"for {clean} and {corrupted} your function returns {found}"
     if found and found == [place + 1 for place in wanted]:
         return f"{told}: positions are counted from 0"
-    if not found:
+    if not found and sorted(clean) == sorted(corrupted):
         return f"{told}: the same tokens in another order are another prompt"
     if found == [clean[i] for i in wanted]:
         return f"{told}: those are tokens; positions are asked for"
@@ -50,11 +67,12 @@ def _differing(found: list[int], wanted: list[int], clean: list[int], corrupted:
 
 @exercise("09.patched")
 def patched(answer: Callable[[Model, Ids, Ids, str], Float[Tensor, " token"]]) -> None:
-    """Against a run of our own, on the induction model written by hand."""
-    model, clean, corrupted = _prompts()
-    for head in ("L0H1", "L1H2"):
+    """Against runs of our own: on the induction model written by hand, and on one in which every
+    head and every position counts."""
+    for name, head in (("by-hand", "L0H1"), ("by-hand", "L1H2"), ("2l", "L0H1"), ("2l", "L1H0")):
+        model, clean, corrupted = _prompts(f"induction-{name}")
         wanted = _patched(model, clean, corrupted, head)
-        told = f"induction-by-hand, {clean.tolist()}, {corrupted.tolist()}, {head!r}"
+        told = f"{model.name}, {clean.tolist()}, {corrupted.tolist()}, {head!r}"
         found = tried(answer, model, clean.clone(), corrupted.clone(), head, told=told)
         if isinstance(found, Tensor) and found.shape == wanted.shape:
             _told_apart(found, wanted, model, clean, corrupted, head)
@@ -64,24 +82,47 @@ def patched(answer: Callable[[Model, Ids, Ids, str], Float[Tensor, " token"]]) -
 def _told_apart(
     found: Tensor, wanted: Tensor, model: Model, clean: Ids, corrupted: Ids, head: str
 ) -> None:
-    def same(other: Tensor) -> bool:
-        return bool(torch.allclose(found, other, atol=1e-4))
+    layer, apart = Head.parse(head).layer, (clean != corrupted)[0]
+    whole = "that patches all heads of the layer; one head is asked for"
+    for other, hint in (
+        (wanted, ""),
+        (
+            _patched(model, corrupted, clean, head),
+            "that is the clean run with the corrupted run's head: source and base are swapped",
+        ),
+        (_last(model, corrupted, [_put_in(model, clean, f"{layer}.z")]), whole),
+        (_last(model, corrupted, [_put_in(model, clean, f"{layer}.attn_out")]), whole),
+        (
+            _patched(model, clean, corrupted, head, apart),
+            "that patches only where the prompts differ; all positions are asked for",
+        ),
+        (_last(model, corrupted), "that is the corrupted run as it was: the edit changes nothing"),
+        (_last(model, clean), "that is the clean run: patch into the corrupted one"),
+    ):
+        if torch.allclose(found.double(), other.double(), atol=1e-4):
+            if hint:
+                raise Hint(hint)
+            return
 
-    if same(wanted):
-        return
-    if same(_patched(model, corrupted, clean, head)):
-        raise Hint(
-            "that is the clean run with the corrupted run's head: source and base are swapped"
-        )
-    if same(_last(model, corrupted)):
-        raise Hint("that is the corrupted run as it was: the edit changes nothing")
-    if same(_last(model, clean)):
-        raise Hint("that is the clean run: patch into the corrupted one")
+
+def _patched(
+    model: Model, source: Ids, base: Ids, head: str, where: Bool[Tensor, " pos"] | None = None
+) -> Float[Tensor, " token"]:
+    return _last(model, base, [_put_in(model, source, f"{head}.z", where)])
 
 
-def _patched(model: Model, source: Ids, base: Ids, head: str) -> Float[Tensor, " token"]:
-    (kept,) = run(model, source, read=f"{head}.z", stop="never").activations.values()
-    return _last(model, base, [Edit(f"{head}.z", lambda _: kept)])
+def _put_in(
+    model: Model, source: Ids, site: str, where: Bool[Tensor, " pos"] | None = None
+) -> Edit:
+    (kept,) = run(model, source, read=site, stop="never").activations.values()
+
+    places = slice(None) if where is None else where
+
+    def put_in(value: Tensor) -> Tensor:
+        value[:, places] = kept[:, places]
+        return value
+
+    return Edit(site, put_in)
 
 
 def _last(model: Model, ids: Ids, edits: Sequence[Edit] = ()) -> Float[Tensor, " token"]:
@@ -91,9 +132,12 @@ def _last(model: Model, ids: Ids, edits: Sequence[Edit] = ()) -> Float[Tensor, "
 
 
 @cache
-def _prompts() -> tuple[Model, Ids, Ids]:
-    model = load("induction-by-hand", device="cpu")
-    return model, torch.tensor([[0, 4, 7, 9, 5, 6, 4]]), torch.tensor([[0, 3, 8, 9, 5, 6, 3]])
+def _prompts(name: str) -> tuple[Model, Ids, Ids]:
+    return (
+        load(name, device="cpu"),
+        torch.tensor([[0, 4, 7, 9, 5, 6, 4]]),
+        torch.tensor([[0, 3, 8, 9, 5, 6, 3]]),
+    )
 
 
 @exercise("09.effect")
@@ -119,4 +163,7 @@ def effect(answer: Callable[[Values, Values, Values], Float[Tensor, ""]]) -> Non
 
 
 def _near(found: object, value: Tensor) -> bool:
-    return abs(float(found) - float(value)) < 1e-5 if isinstance(found, Tensor | float) else False
+    try:
+        return abs(float(found) - float(value)) < 1e-5  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        return False

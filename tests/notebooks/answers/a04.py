@@ -1,5 +1,6 @@
 """Answers to the exercises of notebook 04."""
 
+import numpy as np
 import torch
 
 from tests.notebooks.answers import Answers
@@ -14,6 +15,28 @@ def analogy(W_E, a, b, c):
 def analogy_by_units(W_E, a, b, c):
     scores = (W_E / W_E.norm(dim=-1, keepdim=True)) @ (W_E[c] - W_E[a] + W_E[b])
     return next(one for one in scores.argsort(descending=True).tolist() if one not in (a, b, c))
+
+
+def analogy_in_numpy(W_E, a, b, c):
+    rows = W_E.numpy()
+    goal = rows[b] - rows[a] + rows[c]
+    scores = rows @ goal / np.linalg.norm(rows, axis=1)
+    scores[[a, b, c]] = -np.inf
+    return scores.argmax()  # np.int64
+
+
+def in_place(W_E, a, b, c):
+    goal = W_E[b] - W_E[a] + W_E[c]
+    W_E /= W_E.norm(dim=-1, keepdim=True)
+    scores = W_E @ goal
+    scores[[a, b, c]] = -torch.inf
+    return int(scores.argmax())
+
+
+def zero_instead(W_E, a, b, c):
+    near = torch.cosine_similarity(W_E, (W_E[b] - W_E[a] + W_E[c])[None])
+    near[[a, b, c]] = 0
+    return int(near.argmax())
 
 
 def with_inputs(W_E, a, b, c):
@@ -152,11 +175,13 @@ def later_by_one(x, positions, theta):
 
 ANSWERS = {
     "04.analogy": Answers(
-        right=[(analogy,), (analogy_by_units,)],
+        right=[(analogy,), (analogy_by_units,), (analogy_in_numpy,)],
         wrong=[
             ((with_inputs,), r"one of the three that were given"),
             ((without_c_alone,), r"one of the three that were given"),
             ((lambda W_E, a, b, c: analogy(W_E, b, a, c),), r"points the other way"),
+            ((in_place,), r"changes the table"),
+            ((zero_instead,), r"all other rows are below 0"),
             ((by_product,), r"favours long rows"),
             ((by_distance,), r"favours short rows"),
             ((next_to_c,), r"what is nearest to c"),

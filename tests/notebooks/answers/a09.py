@@ -41,6 +41,26 @@ def patched_swapped(model, clean, corrupted, head):
     return patched(model, corrupted, clean, head)
 
 
+def patched_where(site):
+    def answer(model, clean, corrupted, head):
+        place = f"{head[1]}.{site}"
+        (kept,) = run(model, clean, read=place).activations.values()
+        return every(model, corrupted, [Edit(place, lambda z: kept)])[-1]
+
+    return answer
+
+
+def patched_where_they_differ(model, clean, corrupted, head):
+    (kept,) = run(model, clean, read=f"{head}.z").activations.values()
+    apart = (clean != corrupted)[0]
+
+    def put_in(z):
+        z[:, apart] = kept[:, apart]
+        return z
+
+    return every(model, corrupted, [Edit(f"{head}.z", put_in)])[-1]
+
+
 def patched_not(model, clean, corrupted, head):
     return every(model, corrupted)[-1]
 
@@ -66,11 +86,21 @@ ANSWERS = {
             ((differing_from_one,), "counted from 0"),
             ((differing_tokens,), "positions are asked for"),
             ((differing_as_sets,), "another order"),
+            ((lambda clean, corrupted: set(differing(clean, corrupted)),), "no order"),
+            ((lambda clean, corrupted: [[i] for i in differing(clean, corrupted)],), "plain list"),
+            (
+                (lambda clean, corrupted: [a != b for a, b in zip(clean, corrupted, strict=True)],),
+                "list those",
+            ),
+            ((lambda clean, corrupted: len(differing(clean, corrupted)),), "plain list"),
         ),
     ),
     "09.patched": Answers(
-        right=((patched,),),
+        right=((patched,), (lambda *given: patched(*given).double(),)),
         wrong=(
+            ((patched_where("z"),), "all heads of the layer"),
+            ((patched_where("attn_out"),), "all heads of the layer"),
+            ((patched_where_they_differ,), "only where the prompts differ"),
             ((patched_swapped,), "source and base are swapped"),
             ((patched_not,), "changes nothing"),
             ((patched_everywhere,), "that is the clean run"),
