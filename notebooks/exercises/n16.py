@@ -15,15 +15,15 @@ def bootstrap(answer: Callable[[Values, int, int], tuple[float, float]]) -> None
     """Beside many draws of our own, on values that lie evenly and on some that do not."""
     generator = np.random.default_rng(0)
     for values in (generator.normal(3.0, 2.0, 50), generator.exponential(1.0, 12) ** 2):
-        told = f"{len(values)} values, 4000, 0"
-        found = tried(answer, values.copy(), 4000, 0, told=told)
+        told = f"{len(values)} values, 20000, 0"
+        found = tried(answer, values.copy(), 20_000, 0, told=told)
         if np.shape(found) != (2,):
             raise Hint("two numbers are asked for, (low, high)")
         low, high = map(float, found)
         _width_hint(low, high, values)
-        drawn = np.random.default_rng(1).choice(values, (20_000, len(values))).mean(1)
+        drawn = np.random.default_rng(1).choice(values, (100_000, len(values))).mean(1)
         wanted, error = np.percentile(drawn, [2.5, 97.5]), drawn.std()
-        if np.abs(np.array([low, high]) - wanted).max() > 0.2 * error:
+        if np.abs(np.array([low, high]) - wanted).max() > 0.15 * error:
             raise Hint(
                 "nearly: the ends are not the 2.5th and the 97.5th percentile of the means. Where "
                 "values are skewed, the interval is too"

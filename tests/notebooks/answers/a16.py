@@ -40,6 +40,7 @@ ANSWERS = {
             ((lambda v, n, s: drawn(v, n, s, size=25),), "as many values"),
             ((lambda v, n, s: drawn(v, n, 0),), "every seed"),
             ((normal,), "skewed"),
+            ((lambda v, n, s: drawn(v, n, s, ends=(3, 97)),), "nearly"),
         ),
     ),
     "16.discoveries": Answers(
