@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboards import limits, state, study
+from dashboards import limits, state, study, tour
 from dashboards.navigation import pages, sections
 from dashboards.preload import preload
 
@@ -18,6 +18,7 @@ def main() -> None:
     limits.check()
     study.link(opened.title)
     state.show_as(opened.title, opened.url_path)
+    tour.banner(opened.title)
     opened.run()
     preload()
 

@@ -35,7 +35,8 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Namespace, path: str = "") -> int:
+    """`path` is the page that is opened, with its query."""
     port = arguments.port or _free_port()
     if not 0 < port < 65536:
         raise InputError(f"port {port} does not exist; choose one from 1 to 65535")
@@ -44,7 +45,7 @@ def run(arguments: Namespace) -> int:
     hosts = answered(arguments.address, port, opened=arguments.open_to_network)
     first = f"[{hosts[0]}]" if ":" in hosts[0] else hosts[0]
     address = f"http://{first}:{port}"
-    print(f"The dashboard: {address}  (stop it with Ctrl-C)", flush=True)  # noqa: T201
+    print(f"The dashboard: {address}{path}  (stop it with Ctrl-C)", flush=True)  # noqa: T201
     for name in ("SIGTERM", "SIGHUP"):  # `kill`, and a terminal that is closed
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
@@ -59,7 +60,7 @@ def run(arguments: Namespace) -> int:
         start_new_session=True,  # Ctrl-C while it starts would have it print a traceback
     )
     if not arguments.no_browser:
-        threading.Thread(target=_open_when_up, args=(address,), daemon=True).start()
+        threading.Thread(target=_open_when_up, args=(address, path), daemon=True).start()
     try:
         return server.wait()
     except KeyboardInterrupt:
@@ -90,14 +91,14 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _open_when_up(address: str) -> None:
+def _open_when_up(address: str, path: str = "") -> None:
     for _ in range(120):
         try:
             urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()
         except (urllib.error.URLError, OSError):
             time.sleep(0.25)
         else:
-            webbrowser.open(address)
+            webbrowser.open(address + path)
             return
 
 

@@ -4,7 +4,10 @@ from workbench.registry import Plugin
 
 PLUGIN = Plugin(
     name="dashboards",
-    commands={"dashboard": "dashboards.launch:COMMAND"},
+    commands={
+        "dashboard": "dashboards.launch:COMMAND",
+        "tour": "dashboards.tour_command:COMMAND",
+    },
     pages={
         "Home": "dashboards.views.home:page",
         "Attention": "dashboards.views.attention:page",

@@ -8,13 +8,17 @@ from statistics import mean
 import pytest
 import torch
 
+from dashboards import tour
 from probes.text import SHIPPED
+from sae.atlas import atlas_of
 from sae.dictionary import SAE, check_sae
 from sae.saved import load_sae
+from workbench.attention import patterns
 from workbench.errors import InputError
 from workbench.hooks import Edit, run
 from workbench.metrics import mean_loss
 from workbench.models import Model
+from workbench.sites import Head
 
 pytestmark = pytest.mark.real_model
 
@@ -86,3 +90,17 @@ def test_word_classes_are_read_by_a_few_latents(smollm2: Model, command: Callabl
     assert scores["SAE"] > 0.8 and scores["SAE"] > scores["untrained SAE"] + 0.1
     assert scores["SAE, shuffled labels"] < 0.65
     assert mean(told["dense"]["all of the activation"]) > 0.9
+
+
+def test_what_the_tour_says(sae: SAE, smollm2: Model):
+    """The head that looks at the country, and what is said there on the way."""
+    asked = tour.STEPS[0]
+    ids = smollm2.tokenize(asked.settings["prompt"]).tensor()
+    weights = patterns(smollm2, ids).of(Head.parse(asked.place["head"]))[0]
+    country = int(tour.STEPS[-1].place["token"])
+    assert smollm2.vocabulary.string(int(ids[0, country])) == " France"
+    assert float(weights[-1, country]) == pytest.approx(0.95, abs=0.01)
+    x = run(smollm2, ids, read=sae.site).activations[sae.site][0]
+    strongest = sae.encode(x)[country].topk(4).indices.tolist()
+    rules = [atlas_of("smollm2-135m-12-topk").rule(latent) for latent in strongest]
+    assert sum("' France'" in rule and "' French'" in rule for rule in rules) == 2

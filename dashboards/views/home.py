@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboards import prompts, state
+from dashboards import prompts, state, tour
 from dashboards.examples import EXAMPLES, Example
 from workbench.home import home
 from workbench.registry import listed
@@ -26,6 +26,8 @@ def page() -> None:
             f"{state.REAL} is not installed. Fetch it once (93 MB): "
             f"`workbench models pull {state.REAL}`. Until then, induction-by-hand works."
         )
+    if ready:
+        tour.card()
     st.subheader("Examples")
     shown = [e for e in EXAMPLES if ready or e.settings.get("model") != state.REAL]
     for start in range(0, len(shown), 3):
