@@ -4,7 +4,7 @@ BIN := .venv/bin
 # raced with, but pinned to old versions of what we use: without what they depend on
 PEERS := eai-sparsify==1.3.3 natsort==8.4.0 schedulefree==1.4.1 dictionary-learning==0.1.0
 
-.PHONY: run test test-faults test-tl4 lint study notebooks course bench bench-gpu bench-pages bench-load help clean
+.PHONY: run test test-faults fuzz test-tl4 lint study notebooks course bench bench-gpu bench-pages bench-load help clean
 .DEFAULT_GOAL := help
 
 run: .venv/.run ## install, fetch the default model, start the dashboard, open a browser
@@ -16,6 +16,9 @@ test: .venv/.dev ## run the tests; says what was left out and why
 
 test-faults: .venv/.dev ## kill, starve and damage long jobs, 100 rounds, and report; `make test` does 5
 	$(BIN)/python -m pytest tests/faults --fault-rounds=100
+
+fuzz: .venv/.dev ## a million hostile inputs over all readers, and report; `make test` does 1,300
+	$(BIN)/python -m tests.fuzz
 
 test-tl4: .venv-tl4/.done ## the tests beside TransformerLens 4, for which there is no SAELens yet
 	.venv-tl4/bin/python -m pytest --ignore tests/faults --ignore tests/notebooks \

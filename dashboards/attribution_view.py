@@ -24,7 +24,7 @@ HEADS, MLPS, REST = "attention heads", "MLP", "embedding and biases"
 NEURONS = 20  # of an MLP, by weight
 
 
-_PART = re.compile(r"L(\d+)(?:H(\d+)|( MLP)| heads)")
+_PART = re.compile(r"L(\d{1,9})(?:H(\d{1,9})|( MLP)| heads)")
 
 
 def has_inside(name: str) -> bool:
@@ -131,11 +131,12 @@ class AttributionView:
 def position_of(text: str, asked: Asked) -> int:
     """The position asked for, negative ones counted from the end; the last without a text."""
     length = asked.ids.shape[1]
-    if not text.strip():
+    word = text.strip()
+    if not word:
         return length - 1
-    if not re.fullmatch(r"-?\d{1,6}", text.strip()) or not -length <= int(text) < length:
+    if not re.fullmatch(r"-?\d{1,6}", word) or not -length <= int(word) < length:
         raise InputError(f"position {text!r} should be a whole number from 0 to {length - 1}")
-    return int(text) % length
+    return int(word) % length
 
 
 def likely(model: Model, store: Store, asked: Asked, position: int) -> list[int]:

@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 
 from workbench.errors import InputError
-from workbench.home import home
+from workbench.home import home, typed
 
 if TYPE_CHECKING:  # torch must not load before it is needed
     from torch import Tensor
@@ -153,10 +153,12 @@ def _ours(folder: Path) -> bool:
 
     try:
         config = json.loads((folder / "model" / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     fits = {"n_layers": 1, "n_ctx": 3, "act_fn": "relu", "normalization": None}
-    return all(config.get(name, 0) == value for name, value in fits.items())
+    return isinstance(config, dict) and all(
+        config.get(name, 0) == value for name, value in fits.items()
+    )
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -173,8 +175,9 @@ def course(name: str) -> Course:
             both = sorted({**dict(logged), **dict(zip(rungs, measured, strict=True))}.items())
             curves[told] = [epoch for epoch, _ in both], [value for _, value in both]
         return Course(name, log.recipe, ladder(), tuple(log.keys), curves)
+    own = typed(name)
     inside = home() / "training" / name
-    folder = inside if inside.is_dir() else Path(name).expanduser()
+    folder = inside if inside.is_dir() else own
     rungs = ladder(folder)
     told = _recipe(rungs[max(rungs)])
     weights = {epoch: read_weights(where) for epoch, where in rungs.items()}
@@ -192,7 +195,7 @@ def _recipe(folder: Path) -> Mapping[str, Any]:
         told = json.loads((folder / "card.json").read_text(encoding="utf-8"))["recipe"]
         if isinstance(told, dict) and "fraction" in told:
             return told
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
         pass
     raise InputError(
         f"{folder} has no card of this lab's recipe; give a folder that `workbench train grokking` "

@@ -66,7 +66,7 @@ def cell_of(text: str | None, shape: tuple[int, ...]) -> tuple[int, int]:
     """The cell that the address names (row.position), else the last one."""
     if text is None:
         return shape[0] - 1, shape[1] - 1
-    match = re.fullmatch(r"(\d+)\.(\d+)", text)
+    match = re.fullmatch(r"(\d{1,9})\.(\d{1,9})", text)
     if match is None or int(match[1]) >= shape[0] or int(match[2]) >= shape[1]:
         raise InputError(
             f"the address asks for cell {text!r}; it should read ROW.POSITION with rows 0 to "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -114,7 +115,7 @@ def neuron_box(view: Layer, first: int) -> int:
     """The neuron that is looked at: the address', or `first`."""
     most = view.found.n_neurons - 1
     asked = st.query_params.get("neuron")
-    good = asked is not None and asked.isdecimal() and int(asked) <= most
+    good = asked is not None and bool(re.fullmatch(r"\d{1,9}", asked)) and int(asked) <= most
     if asked is not None and not good:
         st.warning(
             state.plain(

@@ -12,6 +12,7 @@ import numpy as np
 import streamlit as st
 
 from workbench.errors import InputError
+from workbench.home import typed
 
 if TYPE_CHECKING:  # torch must not load before it is needed
     from sae.atlas import Atlas
@@ -159,7 +160,7 @@ def opened(name: str, known: Mapping[str, Path], model: Model) -> Opened:
     """
     from sae.atlas import ATLAS, place_of
 
-    folder = known.get(name, Path(name).expanduser())
+    folder = known.get(name) or typed(name)
     if not folder.is_dir():
         raise InputError(
             f"there is no SAE {name!r}; give one in the list or a folder that is on this machine"

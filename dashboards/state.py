@@ -192,7 +192,12 @@ def on_this_machine(name: str) -> bool:
     """Whether a model loads (or is refused) without a network."""
     if name in listed("models"):
         return installed(name)
-    return name.startswith((".", "/", "~")) or Path(name).is_dir()
+    if name.startswith((".", "/", "~")):
+        return True
+    try:
+        return Path(name).is_dir()
+    except OSError:  # too long for a name
+        return False
 
 
 def _ask_before_fetching(name: str) -> None:

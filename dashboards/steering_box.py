@@ -163,7 +163,7 @@ def positions_of(text: str) -> Where:
         return None
     if word == "new":
         return "new"
-    if not re.fullmatch(r"-?\d{1,6}(\s*,\s*-?\d{1,6})*", word):
+    if not re.fullmatch(r"-?\d{1,6}( *, *-?\d{1,6})*", word):
         raise InputError(
             f"positions {text!r} should be all, new, or whole numbers with commas between, "
             "such as 3,-1"

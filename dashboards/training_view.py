@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
-from workbench.home import home
+from workbench.home import home, typed
 
 if TYPE_CHECKING:  # Plotly loads with the page, not before
     from workbench.figures.training import Curve
@@ -84,7 +84,7 @@ def training_view(name: str) -> TrainingView:
     from workbench.cache.locks import lock_folder
     from workbench.carded import read_card
 
-    folder = trainings().get(name, Path(name).expanduser())
+    folder = trainings().get(name) or typed(name)
     if not (folder / STATE).is_file():
         raise InputError(
             f"there is no training in {folder}: no {STATE}; a first one is written after a few "

@@ -13,6 +13,7 @@ from probes.evaluation import Calibration, Evaluation
 from probes.fits import LinearProbe, MLPProbe, Probe, check_probe
 from probes.sweep import Sweep
 from workbench.carded import damaged, expect_fields, read_carded, write_carded
+from workbench.errors import misfit
 from workbench.models import Model
 from workbench.sites import Site
 
@@ -22,6 +23,7 @@ _TENSORS = {
     LinearProbe: ("weight", "bias"),
     MLPProbe: ("inner", "inner_bias", "weight", "bias"),
 }
+_SHARES = ("accuracy", "low", "high", "balanced_accuracy", "macro_f1", "auroc")
 _PLAIN = ("labels", "corpus", "kind", "seed", "model", "random", "n_rows", "fitted")
 _CARD: Mapping[str, Any] = {
     "labels": str,
@@ -77,19 +79,21 @@ def load_sweep(path: Path, model: Model | None = None) -> Sweep:
     if model is not None:
         for probe in probes.values():
             check_probe(probe, model)
-    return Sweep(
-        **{name: card[name] for name in _PLAIN},
-        tasks=tuple(card["tasks"]),
-        classes=tuple(card["classes"]),
-        probes=probes,
-        reports={Site.parse(name): _report(one) for name, one in card["reports"].items()},
-        among={Site.parse(name): _report(one) for name, one in card["among"].items()},
-    )
+    with misfit(lambda fault: damaged(path, _WHAT, "reports", "those of a sweep", fault)):
+        return Sweep(
+            **{name: card[name] for name in _PLAIN},
+            tasks=tuple(card["tasks"]),
+            classes=tuple(card["classes"]),
+            probes=probes,
+            reports={Site.parse(name): _report(one) for name, one in card["reports"].items()},
+            among={Site.parse(name): _report(one) for name, one in card["among"].items()},
+        )
 
 
 def about_sweep(path: Path) -> dict[str, Any]:
     """What was kept beside the probes. Raises as `load_sweep`."""
     card, _ = read_carded(path, what=_WHAT, fmt=FORMAT)
+    expect_fields(path, _WHAT, card, {"about": dict})
     return dict(card["about"])
 
 
@@ -100,6 +104,7 @@ def _probe(path: Path, card: Mapping[str, Any], tensors: Mapping[str, Tensor], s
         if f"{site}/{name}" not in tensors:
             raise damaged(path, _WHAT, f"{site}/{name}", "a tensor", None)
         parts[name] = tensors[f"{site}/{name}"]
+    _expect_shapes(path, card, site, parts)
     return made(
         site=Site.parse(site),
         kind=card["kind"],
@@ -109,6 +114,20 @@ def _probe(path: Path, card: Mapping[str, Any], tensors: Mapping[str, Tensor], s
         model=card["model"],
         **parts,
     )
+
+
+def _expect_shapes(
+    path: Path, card: Mapping[str, Any], site: str, parts: Mapping[str, Tensor]
+) -> None:
+    """Raise `DamagedError` unless a probe's tensors fit its tasks and classes, and each other."""
+    answers = (len(card["tasks"]), len(card["classes"]))
+    rows = tuple(parts["weight"].shape[:1])  # of the site, or an MLP's hidden ones
+    expected = {"weight": (*rows, *answers), "bias": answers}
+    if "inner" in parts:
+        expected |= {"inner": (*parts["inner"].shape[:1], *rows), "inner_bias": rows}
+    for name, wanted in expected.items():
+        if tuple(parts[name].shape) != wanted or not parts[name].is_floating_point():
+            raise damaged(path, _WHAT, f"{site}/{name}", wanted, tuple(parts[name].shape))
 
 
 def _told(report: Report) -> dict[str, Any]:
@@ -125,13 +144,15 @@ def _report(told: Mapping[str, Any]) -> Report:
         name: told[name] and _evaluation(told[name])
         for name in ("evaluation", "random", "embedding")
     }
-    return Report(**{**told, **parts})
+    numbers = {name: float(told[name]) for name in ("chosen", "majority", "shuffled", "control")}
+    return Report(**{**told, **numbers, **parts})
 
 
 def _evaluation(told: Mapping[str, Any]) -> Evaluation:
     bins = told["calibration"]
     restored = {
         **_restored(told),
+        **{name: float(told[name]) for name in _SHARES},
         "classes": tuple(told["classes"]),
         "calibration": None if bins is None else Calibration(**_restored(bins)),
     }

@@ -13,7 +13,8 @@ from sae.dictionary import SAE
 from sae.joined import read_rows
 from sae.samples import Samples
 from workbench.cache import Progress
-from workbench.carded import expect_fields, read_carded, write_carded
+from workbench.carded import damaged, expect_fields, read_carded, write_carded
+from workbench.errors import misfit
 
 FORMAT = 1
 _WHAT = "activity of an SAE"
@@ -83,7 +84,15 @@ def load_activity(path: Path) -> Activity:
     """Raises `InputError` where there is none, `DamagedError` for one that was changed on disk."""
     card, tensors = read_carded(path, what=_WHAT, fmt=FORMAT)
     expect_fields(path, _WHAT, card, _CARD)
-    return Activity(**tensors, **{name: card[name] for name in _CARD})
+    with misfit(lambda fault: damaged(path, _WHAT, "file", "places and values", fault)):
+        made = Activity(**tensors, **{name: card[name] for name in _CARD})
+        n, ends = len(made.places), made.offsets.tolist()
+        whole = not (made.places.is_floating_point() or made.offsets.is_floating_point())
+        if made.places.shape != (n,) or made.values.shape != (n,) or not whole:
+            raise ValueError("places are not one for each value")
+        if ends[:1] != [0] or ends[-1] != n or ends != sorted(ends):
+            raise ValueError("offsets do not lead through the places")
+    return made
 
 
 def each(found: Activity) -> Iterator[tuple[int, Int[Tensor, " active"], Float[Tensor, " active"]]]:

@@ -17,13 +17,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sae.activity import Activity
+from sae.atlas_reading import unpacked
 from sae.dictionary import SAE
 from sae.features import BANDS, Example, Feature, check_latent, edges, features, starts
-from sae.rules import Rule, rule_tensors, rules_of, worded
+from sae.rules import Rule, rule_tensors, worded
 from sae.saved import SHIPPED, folder_of
 from workbench.cache import Progress
-from workbench.carded import expect_fields, fewest_bytes, read_carded, write_carded
+from workbench.carded import damaged, expect_fields, fewest_bytes, read_carded, write_carded
 from workbench.corpus import Corpus
+from workbench.errors import misfit
 from workbench.home import home
 from workbench.models import Model
 
@@ -275,16 +277,9 @@ def load_atlas(path: Path) -> Atlas:
     """Raises `InputError` where there is none, `DamagedError` for one that was changed on disk."""
     card, tensors = read_carded(path, what=_WHAT, fmt=FORMAT)
     expect_fields(path, _WHAT, card, _CARD)
-    large = {
-        name: value.float() if value.is_floating_point() else value.int() - 1
-        for name, value in tensors.items()
-    }
-    active = np.unpackbits(tensors["active"].numpy(), count=len(tensors["ids"])).astype(bool)
-    values = torch.zeros(len(active))
-    values[torch.from_numpy(active)] = large["values"]
-    strings = zip(large["string_ids"].tolist(), card["strings"], strict=True)
-    made = {**large, **card, "values": values, "strings": dict(strings), "rules": rules_of(tensors)}
-    return Atlas(**{one.name: made[one.name] for one in fields(Atlas)})
+    with misfit(lambda fault: damaged(path, _WHAT, "file", "parts that fit", fault)):
+        made = unpacked(card, tensors)
+        return Atlas(**{one.name: made[one.name] for one in fields(Atlas)})
 
 
 def atlas_of(name: Path | str) -> Atlas | None:

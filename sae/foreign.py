@@ -87,8 +87,10 @@ def _sparsify(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Tenso
         raise InputError(
             f"{path.parent} is sparsify's with {', '.join(wrong)}; what is read is its TopK SAE"
         )
-    d = config.get("d_in", 0)
-    n = config.get("num_latents") or d * config.get("expansion_factor", 0)
+    d, many, times = (config.get(n) or 0 for n in ("d_in", "num_latents", "expansion_factor"))
+    if not all(type(number) is int for number in (d, many, times)):
+        raise InputError(f"{path.parent}/cfg.json: d_in {d!r} and its like are whole numbers")
+    n = many or d * times
     shapes = {"encoder.weight": (n, d), "encoder.bias": (n,), "W_dec": (n, d), "b_dec": (d,)}
     weights = weights_of(path, tensors, shapes)
     return SAE(

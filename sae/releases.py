@@ -64,14 +64,20 @@ def fetch(name: str) -> Path:
 
 
 def upgraded(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Config and weights of a folder that SAELens wrote before its version 6, as it reads them."""
+    """Config and weights of a folder that SAELens wrote before its version 6, as it reads them.
+
+    Raises `InputError` for one that it cannot read.
+    """
     from sae_lens import SAE as Released
 
-    with _quiet():
-        found = Released.load_from_disk(folder, dtype="float32")
-    state = found.state_dict()
-    found.process_state_dict_for_saving(state)
-    return found.cfg.to_dict(), state
+    try:
+        with _quiet():
+            found = Released.load_from_disk(folder, dtype="float32")
+        state = found.state_dict()
+        found.process_state_dict_for_saving(state)
+        return found.cfg.to_dict(), state
+    except Exception as error:  # it raises whatever a file's content makes of it
+        raise InputError(f"SAELens cannot read {folder}: {error}") from error
 
 
 @contextmanager

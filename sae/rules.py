@@ -23,7 +23,7 @@ from workbench.cache import Progress
 from workbench.cache.files import write_whole
 from workbench.carded import fewest_bytes
 from workbench.corpus import PUT_IN, Corpus
-from workbench.errors import InputError
+from workbench.errors import MISFITS, InputError
 
 FORMAT = 1
 STRONG = 0.3  # of the largest activation
@@ -190,7 +190,7 @@ def load_rules(path: Path) -> list[Rule | None]:
         return [
             rule and Rule(**{**rule, "words": _tuples(rule["words"])}) for rule in found["rules"]
         ]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, *MISFITS) as error:
         raise InputError(f"{path} holds no rules ({error}); make them again") from error
 
 

@@ -19,8 +19,8 @@ from sae.folders import WHAT, read_json, read_tensors, weights_of, write_new
 from sae.foreign import read_foreign
 from sae.releases import fetch, kept, upgraded
 from workbench.carded import checksum, damaged
-from workbench.errors import InputError
-from workbench.home import home
+from workbench.errors import InputError, misfit
+from workbench.home import home, typed
 from workbench.models import Model
 from workbench.sites import Site
 
@@ -147,7 +147,7 @@ def folder_of(name: Path | str) -> Path:
     A release is fetched from the Hub where it is not here yet. Raises `InputError` for a name that
     nothing has.
     """
-    folder = Path(name).expanduser()
+    folder = typed(name)
     if str(name) in SHIPPED:
         return SHIPPED[str(name)]
     if folder.exists() or folder.is_absolute() or str(name).startswith("."):
@@ -164,6 +164,11 @@ def listed_saes() -> dict[str, Path]:
 
 
 def _read(folder: Path) -> SAE:
+    with misfit(lambda fault: damaged(folder, WHAT, "files", "those of a dictionary", repr(fault))):
+        return _from_files(folder)
+
+
+def _from_files(folder: Path) -> SAE:
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         foreign = read_foreign(folder)
         if foreign is None:
@@ -177,6 +182,8 @@ def _read(folder: Path) -> SAE:
     if card is not None:
         _check(folder, card, config, tensors)
     elif "metadata" not in config:  # of SAELens before version 6
+        expected = {"W_enc": (config.get("d_in"), config.get("d_sae"))}
+        weights_of(folder / WEIGHTS, tensors, expected)  # else it makes whatever the config says
         config, tensors = upgraded(folder)
     return _made(folder, config, tensors, card or {})
 
@@ -226,7 +233,7 @@ def _made(
         b_in=weights.get("b_in", centred),
         k=config.get("k") if topk else None,
         threshold=threshold,
-        model=card.get("model"),
+        model=None if card.get("model") is None else dict(card["model"]),
         card=_told(config, card),
         others=tuple(Site.parse(one) for one in card.get("others", ())),
         out=Site.parse(card["out"]) if "out" in card else None,

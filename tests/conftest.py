@@ -1,6 +1,7 @@
 """Tiny models in the Hub's format, the real one where it can be fetched, and a home of our own."""
 
 import os
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,24 @@ def workbench_home(users_home: Path, tmp_path_factory: pytest.TempPathFactory):
     patch.setenv("WORKBENCH_HOME", str(folder))
     yield folder
     patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def poisoned_pickle(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """Whatever unpickles fails, in every test that is not marked `unpickles`."""
+    if "unpickles" in request.keywords:
+        return
+
+    class Poison:
+        def __init__(self, *_: object, **__: object) -> None:
+            raise AssertionError("something was unpickled")
+
+    for module, names in (
+        (pickle, ("load", "loads", "Unpickler", "_Unpickler")),
+        (torch, ("load",)),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, Poison)
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ def swept(tiny, labelled: Labelled) -> Sweep:
     )
 
 
+@pytest.mark.unpickles  # torch.distributed, what its own ranks say
 @pytest.mark.parametrize("kind", ["ridge", "logistic"])
 def test_ranks_sweep_as_one_process_does(
     kind: str, tiny_folder, labelled: Labelled, tmp_path: Path

@@ -102,5 +102,7 @@ def test_what_the_tour_says(sae: SAE, smollm2: Model):
     assert float(weights[-1, country]) == pytest.approx(0.95, abs=0.01)
     x = run(smollm2, ids, read=sae.site).activations[sae.site][0]
     strongest = sae.encode(x)[country].topk(4).indices.tolist()
-    rules = [atlas_of("smollm2-135m-12-topk").rule(latent) for latent in strongest]
+    atlas = atlas_of("smollm2-135m-12-topk")
+    assert atlas is not None
+    rules = [atlas.rule(latent) for latent in strongest]
     assert sum("' France'" in rule and "' French'" in rule for rule in rules) == 2

@@ -170,6 +170,7 @@ def test_a_threshold_that_was_never_set_is_none(tmp_path: Path):
     torch.testing.assert_close(load_sae(tmp_path / "ae").encode(X), pre.relu(), rtol=0, atol=1e-5)
 
 
+@pytest.mark.unpickles
 def test_a_pickled_file_is_refused_and_can_be_written_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

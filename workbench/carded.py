@@ -16,7 +16,7 @@ from torch import Tensor
 
 from workbench.cache import DamagedError
 from workbench.cache.files import check_refusal, write_whole
-from workbench.errors import InputError
+from workbench.errors import MISFITS, InputError
 
 _HEADER = 100_000_000  # bytes: safetensors' own limit
 
@@ -57,7 +57,7 @@ def read_carded(path: Path, *, what: str, fmt: int) -> tuple[dict[str, Any], dic
             card: dict[str, Any] = dict(json.loads((file.metadata() or {})["card"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         found, expected = card["format"], card.pop("checksum")
-    except (SafetensorError, OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+    except (SafetensorError, OSError, *MISFITS) as error:
         check_refusal(path, error)
         raise damaged(path, what, "file", f"safetensors with a {what}'s card", error) from error
     if found != fmt:
@@ -82,7 +82,7 @@ def read_card(path: Path, *, what: str) -> dict[str, Any]:
             size = int.from_bytes(file.read(8), "little")
             header = file.read(min(size, _HEADER))
         return dict(json.loads(json.loads(header)["__metadata__"]["card"]))
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, *MISFITS) as error:
         check_refusal(path, error)
         raise damaged(path, what, "file", f"safetensors with a {what}'s card", error) from error
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from workbench.cache import Capture, Progress, Store, capture
-from workbench.carded import expect_fields, read_carded, write_carded
+from workbench.carded import damaged, expect_fields, read_carded, write_carded
 from workbench.errors import InputError
 from workbench.hooks import sites
 from workbench.models import Model, Tokens, pad
@@ -217,9 +217,11 @@ def load_direction(path: Path, model: Model | None = None) -> Direction:
     """
     card, tensors = read_carded(path, what="direction", fmt=FORMAT)
     expect_fields(path, "direction", card, _CARD)
-    values = tensors["unit"]
+    unit = tensors.get("unit")
+    if unit is None or unit.ndim != 1 or unit.dtype != torch.float32 or not unit.isfinite().all():
+        raise damaged(path, "direction", "unit", "a vector of numbers", unit)
     direction = Direction(
-        card["name"], Site.parse(card["site"]), values, card["norm"], card["how"], card["model"]
+        card["name"], Site.parse(card["site"]), unit, card["norm"], card["how"], card.get("model")
     )
     if model is not None:
         check_direction(direction, model)

@@ -1,7 +1,10 @@
 """A folder that makes a run again: its record, a script, what it read, what was installed."""
 
+import io
 import json
 import shutil
+import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import distributions
@@ -55,6 +58,17 @@ def export(path: Path, record: Record, folder: Path) -> list[str]:
         (beside / "record.json").write_text(told + "\n", encoding="utf-8")
         (beside / "environment.txt").write_text(_environment(), encoding="utf-8")
     return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+
+
+def packed(path: Path, record: Record) -> bytes:
+    """The same folder as one zip file. Raises as `export`."""
+    found = io.BytesIO()
+    archive = zipfile.ZipFile(found, "w", zipfile.ZIP_DEFLATED)
+    with tempfile.TemporaryDirectory() as beside, archive:
+        folder = Path(beside) / path.stem
+        for file in export(path, record, folder):
+            archive.write(folder / file, f"{path.stem}/{file}")
+    return found.getvalue()
 
 
 def _inputs(command: Sequence[str], outputs: set[Path]) -> dict[str, Path]:

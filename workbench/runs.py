@@ -5,7 +5,6 @@ import os
 import platform
 import secrets
 import shlex
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from workbench.errors import InputError
+from workbench.errors import MISFITS, InputError
 from workbench.fetching import write_whole
 from workbench.home import home
 
@@ -67,8 +66,8 @@ def keep(record: Record) -> Path:
     """Write `record` under `home()/runs`, whole or not at all; returns its path."""
     folder = home() / "runs"
     folder.mkdir(parents=True, exist_ok=True)
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    path = folder / f"{stamp}-{record.kind}-{secrets.token_hex(3)}.json"
+    stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"  # runs are sorted by their names
+    path = folder / f"{stamp}-{record.kind}-{secrets.token_hex(2)}.json"
     write_whole(path, json.dumps(asdict(record), indent=1, default=str).encode())
     _last.set(path)
     return path
@@ -91,10 +90,39 @@ def kept() -> list[tuple[Path, Record]]:
     """All readable records, newest first; a record of a newer format is left out."""
     found = []
     for path in sorted((home() / "runs").glob("*.json"), reverse=True):
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        if fields["format"] == FORMAT:
-            found.append((path, Record(**fields)))
+        if (record := _read(path)) is not None:
+            found.append((path, record))
     return found
+
+
+def _read(path: Path) -> Record | None:
+    """A record; None for one of a newer format, and for a file that is none."""
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        record = Record(**fields)
+        sound = all(isinstance(getattr(record, name), kind) for name, kind in _KINDS.items())
+        return record if sound and record.format == FORMAT and _opens(record.opened) else None
+    except (OSError, *MISFITS):
+        return None
+
+
+_KINDS = {"kind": str, "model": dict, "tokens": list, "arguments": dict, "device": str,
+          "seconds": int | float, "files": list, "opened": dict, "code": str, "made": str,
+          "machine": str}  # fmt: skip
+
+
+def _opens(opened: Opened) -> bool:
+    """Whether what opens a run again is a command's words, or a page's address."""
+    words, address = opened.get("command", []), opened.get("address", {})
+    if not _texts(words) or not isinstance(address, dict):
+        return False
+    named = all(isinstance(opened.get(name, ""), str) for name in ("page", "path"))
+    whole = "path" not in opened or "address" in opened
+    return named and whole and all(map(_texts, address.values()))
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def found(name: str) -> tuple[Path, Record]:
@@ -117,7 +145,8 @@ def address(record: Record) -> str | None:
     """Where the page opens again, under the dashboard's own address; None for a command."""
     if "path" not in record.opened:
         return None
-    return f"{record.opened['path']}?{urlencode(record.opened['address'], doseq=True)}"
+    query = urlencode(record.opened["address"], doseq=True, errors="replace")
+    return f"{record.opened['path']}?{query}"
 
 
 def told(record: Record) -> str:
@@ -126,7 +155,7 @@ def told(record: Record) -> str:
         return shlex.join(["workbench", *record.opened["command"]])
     asked = record.opened.get("address") or record.arguments
     words = [
-        f"{name}={', '.join(value) if isinstance(value, list) else value}"
+        f"{name}={', '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in asked.items()
         if isinstance(value, str | int | float | list) and name != "model"
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from workbench.cache.files import write_whole
 from workbench.corpus.shipped import ship
-from workbench.errors import InputError
+from workbench.errors import InputError, misfit
 from workbench.generation import generate
 from workbench.models import Model
 
@@ -126,7 +126,7 @@ def sample(model: Model, folder: Path, recipe: Recipe) -> Iterator[Progress]:
         path = _path(folder, number)
         if not path.exists():
             _write(path, _batch(model, recipe, number))
-        tokens += sum(row["tokens"] for row in rows_of(path))
+        tokens += sum(row["tokens"] for row in batch_of(path))
         number += 1
         yield Progress(number, tokens, recipe.tokens)
 
@@ -135,10 +135,27 @@ def _path(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}.jsonl"
 
 
+def batch_of(path: Path) -> list[dict]:
+    """The texts of one batch: `text`, `sort`, `tokens`. Raises `InputError` for a damaged one."""
+    kinds = {"text": str, "sort": str, "tokens": int}
+    rows = rows_of(path)
+    for row in rows:
+        if not all(isinstance(row.get(name), kind) for name, kind in kinds.items()):
+            raise _damaged(path, f"a line holds no {', '.join(kinds)}")
+    return rows
+
+
 def rows_of(path: Path) -> list[dict]:
-    """The texts of one batch: `text`, `sort`, `tokens`."""
-    with path.open(encoding="utf-8", newline="\n") as lines:  # a text may hold other line ends
-        return [json.loads(line) for line in lines]
+    """Objects, one a line. Raises `InputError` where that is not what is there."""
+    with (
+        misfit(lambda fault: _damaged(path, str(fault))),
+        path.open(encoding="utf-8", newline="\n") as lines,  # a text may hold other line ends
+    ):
+        return [dict(json.loads(line)) for line in lines]
+
+
+def _damaged(path: Path, fault: str) -> InputError:
+    return InputError(f"{path} cannot be read ({fault}); delete it, and it is sampled again")
 
 
 def gathered(folder: Path, batches: int, path: Path) -> int:
@@ -181,7 +198,7 @@ def shipped(model: Model, folder: Path, done: Progress, recipe: Recipe, name: st
 
 
 def _rows(folder: Path, batches: int) -> list[dict]:
-    return [row for number in range(batches) for row in rows_of(_path(folder, number))]
+    return [row for number in range(batches) for row in batch_of(_path(folder, number))]
 
 
 def _batch(model: Model, recipe: Recipe, number: int) -> list[dict]:
@@ -203,7 +220,7 @@ def _batch(model: Model, recipe: Recipe, number: int) -> list[dict]:
 def _same(path: Path, about: dict) -> None:
     if not path.exists():
         _write(path, [about])
-    (there,) = rows_of(path)
+    there = next(iter(rows_of(path)), {})
     different = {k: (there.get(k), v) for k, v in about.items() if there.get(k) != v}
     if different:
         told = ", ".join(f"{k} {was} (now {now})" for k, (was, now) in different.items())

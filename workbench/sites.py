@@ -101,11 +101,14 @@ _KINDS = (
 )
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _KINDS}
 _ORDER = {name: index for index, name in enumerate(KINDS)}
+_NUMBER = r"\d{1,9}"  # of a layer or a head; Python refuses to read thousands of digits
 _LONG = {
-    re.compile(re.escape(kind.long).replace(r"\{layer\}", r"(?P<layer>\d+)")): kind.name
+    re.compile(re.escape(kind.long).replace(r"\{layer\}", rf"(?P<layer>{_NUMBER})")): kind.name
     for kind in _KINDS
 }
-_HEAD = re.compile(r"L(\d+)H(\d+)")
+_HEAD = re.compile(rf"L({_NUMBER})H({_NUMBER})")
+_PAIR = re.compile(rf"({_NUMBER})\.({_NUMBER})")
+_RANGE = re.compile(rf"({_NUMBER})-({_NUMBER})\.(\w+)")
 
 
 @dataclass(frozen=True, order=True)
@@ -117,7 +120,7 @@ class Head:
 
     @classmethod
     def parse(cls, text: str) -> "Head":
-        match = _HEAD.fullmatch(text.strip().upper()) or re.fullmatch(r"(\d+)\.(\d+)", text.strip())
+        match = _HEAD.fullmatch(text.strip().upper()) or _PAIR.fullmatch(text.strip())
         if match is None:
             raise InputError(f"head {text!r} should read L5H1 or 5.1 (layer, head)")
         return cls(int(match[1]), int(match[2]))
@@ -157,7 +160,7 @@ class Site:
             return cls(name)
         if match := _HEAD.fullmatch(place):
             return cls(name, int(match[1]), int(match[2]))
-        if not place.isdecimal():
+        if not re.fullmatch(_NUMBER, place):
             raise InputError(
                 f"site {text!r} should read LAYER.NAME, for example 3.resid_post or L5H1.pattern"
                 f"{_nearest(text, [kind.long for kind in _KINDS])}"
@@ -239,12 +242,11 @@ def _matches(request: Request, available: Mapping[Site, int]) -> list[Site]:
     if isinstance(request, str):
         if any(character in request for character in "*?["):
             return _glob(request, available)
-        if match := re.fullmatch(r"(\d+)-(\d+)\.(\w+)", request):
+        if match := _RANGE.fullmatch(request):
             first, last = int(match[1]), int(match[2])
             if first > last:
                 raise InputError(f"range {request!r} runs backwards; write {last}-{first}")
-            layers = range(first, last + 1)
-            return [_known(Site(match[3], layer), available) for layer in layers]
+            return [_known(Site(match[3], layer), available) for layer in range(first, last + 1)]
         return [_known(Site.parse(request), available)]
     if isinstance(request, Site):
         return [_known(request, available)]

@@ -120,11 +120,22 @@ def _remote(system: Any, root: str, url: str) -> dict[str, int]:
     found = {}
     for path, about in listed.items():
         name = path.removeprefix(prefix)
-        if not path.startswith(prefix) or ".." in PurePosixPath(name).parts or "\\" in name:
+        if not path.startswith(prefix) or not _is_inside(name):
             raise InputError(f"{url} names a file {path!r} outside of itself; it is not to be had")
         if _whole(name):
             found[name] = about["size"]
     return found
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name from elsewhere is one of a file beneath a folder here, on any machine."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    path = PurePosixPath(name)
+    leads_out = not path.parts or path.is_absolute() or ".." in path.parts
+    return not leads_out and not {"\\", "\0"} & {*name}
 
 
 def _whole(name: str) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tempfile
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -77,10 +74,11 @@ def _one(path: Path, record: Record) -> None:
         columns[0].link_button("Open the page again", f"/{address}", type="primary")
     else:
         st.code(runs.told(record), language="bash")
-    rows = [{"field": name, "value": str(value)} for name, value in _fields(record).items()]
+    fields = runs.flat(asdict(record))
+    rows = [{"field": name, "value": str(value)} for name, value in fields.items()]
     st.dataframe(rows, width="stretch", hide_index=True)
     with state.plain_errors():
-        packed = _packed(path, record)
+        packed = reproduction.packed(path, record)
     columns[1].download_button(
         "Take it along (zip)", packed, f"{path.stem}.zip", "application/zip", on_click="ignore"
     )
@@ -95,18 +93,3 @@ def _two(one: tuple[Path, Record], other: tuple[Path, Record]) -> None:
         for name, values in apart.items()
     ]
     st.dataframe(rows, width="stretch", hide_index=True)
-
-
-def _fields(record: Record) -> dict[str, object]:
-    return runs.flat(asdict(record))
-
-
-def _packed(path: Path, record: Record) -> bytes:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / path.stem
-        files = reproduction.export(path, record, folder)
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in files:
-                archive.write(folder / file, f"{path.stem}/{file}")
-    return packed.getvalue()

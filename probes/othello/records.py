@@ -15,7 +15,7 @@ _COMMENT = re.compile(r"\{.*?\}|;[^\n]*", re.DOTALL)
 _HEADER = re.compile(r"^[ \t]*\[[ \t]*(\w*)[^\n]*\][ \t]*$", re.MULTILINE)
 _NUMBER = re.compile(r"^\d+(\.+|$)")  # "12.", "12...", and "12" by itself
 _RESULT = re.compile(r"\d+-\d+|1/2-1/2|\*")
-_PLAY = re.compile(r"[a-z]\d+|pass|pa|ps|-+")
+_PLAY = re.compile(r"[a-z]\d{1,3}|pass|pa|ps|-+")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from workbench.cache.keys import Key
-from workbench.errors import InputError
+from workbench.errors import MISFITS, InputError
 from workbench.fetching import write_whole as write_whole  # as the files of a store are written
 
 FORMAT = 1
@@ -108,7 +108,8 @@ def read(path: Path, expected: Key | None) -> tuple[Tensor, Key]:
             raise DamagedError(f"{path}: field key: belongs under the name {key.digest}")
         try:
             tensor = file.get_tensor(TENSOR)
-        except SafetensorError as error:
+        except (SafetensorError, *MISFITS) as error:
+            check_refusal(path, error)
             raise DamagedError(f"{path}: field {TENSOR}: {error}") from error
         found = _checksum(tensor, metadata["key"], metadata["made"])
         if found != metadata["checksum"]:
@@ -149,8 +150,8 @@ def header(path: Path, metadata: Mapping[str, str] | None) -> tuple[Key, dict[st
     words = checked_words(path, metadata, ("key", "made", "checksum"))
     key = parsed_key(path, words["key"])
     try:
-        return key, json.loads(words["made"])
-    except ValueError as error:
+        return key, dict(json.loads(words["made"]))
+    except MISFITS as error:
         raise DamagedError(f"{path}: field made: cannot be read ({error})") from error
 
 
@@ -170,8 +171,11 @@ def checked_words(path: Path, words: Mapping[str, Any] | None, fields: Sequence[
 
 def parsed_key(path: Path, text: str) -> Key:
     try:
-        return Key(**json.loads(text))
-    except (ValueError, TypeError) as error:
+        key = Key(**json.loads(text))
+        if not all(isinstance(word, str) for word in asdict(key).values()):
+            raise TypeError("it holds what is no text")
+        return key
+    except MISFITS as error:
         raise DamagedError(f"{path}: field key: cannot be read ({error})") from error
 
 

@@ -20,9 +20,11 @@ from workbench.cache.files import (
 )
 from workbench.cache.keys import Key
 from workbench.cache.shards import Shard, open_shard
+from workbench.errors import MISFITS
 from workbench.models import DTYPES
 
 NAME = "manifest.json"
+_MOST_SHARDS = 10**6  # far above any harvest, so that a lying file takes neither time nor memory
 _FIELDS = ("key", "about", "shape", "shard_contexts", "shards", "checksum")
 
 
@@ -104,7 +106,7 @@ def read_manifest(folder: Path, key: Key | None = None) -> Manifest | None:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except MISFITS as error:
         raise DamagedError(f"{path}: field file: not a whole manifest ({error})") from error
     if not isinstance(fields, dict):
         raise DamagedError(f"{path}: field file: expected a manifest, found {fields!r}")
@@ -119,6 +121,7 @@ def read_manifest(folder: Path, key: Key | None = None) -> Manifest | None:
             f"{path}: field checksum: expected {fields['checksum']}, found {computed}; "
             "it was edited: delete the folder and harvest again"
         )
+    _expect_sizes(path, found, fields)
     return Manifest(
         found,
         fields["about"],
@@ -126,6 +129,24 @@ def read_manifest(folder: Path, key: Key | None = None) -> Manifest | None:
         fields["shard_contexts"],
         tuple(fields["shards"]),
     )
+
+
+def _expect_sizes(path: Path, key: Key, fields: Mapping[str, Any]) -> None:
+    """Raise `DamagedError` for numbers that no harvest has: a checksum can be made to fit them."""
+    shape, cut, shards = (fields[name] for name in ("shape", "shard_contexts", "shards"))
+    whole = isinstance(shape, list) and len(shape) > 1 and all(map(_is_size, [*shape, cut]))
+    if not whole or -(-shape[0] // cut) > _MOST_SHARDS or key.dtype not in DTYPES:
+        told = f"shape {shape}, {cut} contexts in a shard, dtype {key.dtype}"
+        raise DamagedError(f"{path}: field shape: expected those of a harvest, found {told}")
+    listed = isinstance(shards, list) and all(isinstance(one, str) for one in shards)
+    if not listed or len(shards) not in (0, -(-shape[0] // cut)):
+        raise DamagedError(f"{path}: field shards: expected a checksum of each, found {shards!r}")
+    if not isinstance(fields["about"], dict):
+        raise DamagedError(f"{path}: field about: expected names, found {fields['about']!r}")
+
+
+def _is_size(number: object) -> bool:
+    return type(number) is int and 0 < number < 2**63
 
 
 def damage(folder: Path) -> DamagedError | None:

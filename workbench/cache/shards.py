@@ -22,12 +22,14 @@ from workbench.cache.files import (
     TENSOR,
     DamagedError,
     check_key,
+    check_refusal,
     checked_words,
     opened,
     parsed_key,
 )
 from workbench.cache.keys import Key
 from workbench.cache.rounding import Rounding, rounded
+from workbench.errors import MISFITS
 from workbench.models import DTYPES
 
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
@@ -128,7 +130,8 @@ def open_shard(path: Path, key: Key, number: int, shape: Sequence[int]) -> Shard
         raise DamagedError(
             f"{path}: field file: expected shard {number} of the harvest, found none; harvest again"
         ) from error
-    except SafetensorError as error:
+    except (SafetensorError, *MISFITS) as error:
+        check_refusal(path, error)
         raise DamagedError(f"{path}: field {TENSOR}: {error}") from error
     words = checked_words(path, words, ("key", "shard", "rounding", "contexts", "checksum"))
     check_key(path, parsed_key(path, words["key"]), key)
@@ -143,7 +146,10 @@ def open_shard(path: Path, key: Key, number: int, shape: Sequence[int]) -> Shard
                 f"{path}: field {name}: expected {expected}, found {found}; "
                 "delete the file and harvest again"
             )
-    lost = Rounding(**json.loads(words["rounding"]))
+    try:
+        lost = Rounding(**json.loads(words["rounding"]))
+    except MISFITS as error:
+        raise DamagedError(f"{path}: field rounding: cannot be read ({error})") from error
     return Shard(path, activations, words["contexts"], lost, words["checksum"])
 
 

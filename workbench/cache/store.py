@@ -33,7 +33,7 @@ from workbench.cache.files import (
 from workbench.cache.keys import Key
 from workbench.cache.locks import lock_folder
 from workbench.cache.manifest import damage, read_manifest
-from workbench.errors import InputError
+from workbench.errors import MISFITS, InputError
 from workbench.home import home
 
 MARKER = "lensbench-store.json"
@@ -221,7 +221,7 @@ def _claim(folder: Path) -> None:
             f"the store {folder} cannot be written ({error.strerror or error}); "
             "give another with --store or $WORKBENCH_HOME"
         ) from error
-    except (ValueError, AttributeError) as error:
+    except MISFITS as error:
         raise DamagedError(f"{marker}: not a store's marker ({error})") from error
     if found != FORMAT:
         raise DamagedError(

@@ -53,7 +53,7 @@ def read(configure: Configure, action: str, path: Path | None) -> dict[str, Any]
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(f"{path} is no JSON file of arguments ({why})") from error
     if not isinstance(found, dict):

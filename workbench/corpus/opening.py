@@ -13,6 +13,7 @@ from workbench.corpus.packed import packed_folder, read, writing
 from workbench.corpus.packing import Packer, pack
 from workbench.corpus.sources import SUFFIXES, Source, file_source, texts_in, texts_source
 from workbench.errors import InputError
+from workbench.home import typed
 from workbench.models import Model, digest
 from workbench.models.loading import quiet
 from workbench.models.tokens import Vocabulary
@@ -85,7 +86,7 @@ def source_of(
     """The documents behind a name; a built-in corpus is fetched first where it must be."""
     if name in built_ins():
         return _built_in(name, text, split, subset, say)
-    path = Path(name).expanduser()
+    path = typed(name)
     if path.is_dir():
         return _folder(path, text, split, subset)
     if path.is_file():

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ import xxhash
 from jaxtyping import Int
 
 from workbench.corpus.corpus import Corpus, checksum, corpus_digest
-from workbench.errors import InputError
+from workbench.errors import MISFITS, InputError
 from workbench.fetching import appearing
 from workbench.home import home
 
 FORMAT = 1
 ARRAYS = ("ids", "documents")
 CARD = "card.json"
+_CARD = {"request": dict, "contexts": int, "ids": str, "documents": str, "digest": str,
+         "about": dict}  # fmt: skip
 
 
 def packed_folder() -> Path:
@@ -109,13 +112,16 @@ def read_card(folder: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         found = card.pop("card")
-    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+    except (OSError, *MISFITS) as error:
         raise InputError(
             f"{path}: field file: expected a packed corpus' card, found none that can be read "
             f"({error}); delete the folder {folder} and pack again"
         ) from error
     _expect(path, {"format": card.get("format")}, {"format": FORMAT})
     _expect(path, {"card": found}, {"card": _card_sum(card)})
+    for name, kind in _CARD.items():
+        if not isinstance(card.get(name), kind):
+            _expect(path, {name: card.get(name)}, {name: f"a value of type {kind.__name__}"})
     return card
 
 
@@ -140,7 +146,7 @@ def _cards() -> Iterator[tuple[Path, dict[str, Any] | InputError]]:
 def _array(path: Path, shape: tuple[int, int], expected: str) -> Int[np.ndarray, "context pos"]:
     try:
         array = np.lib.format.open_memmap(path, mode="r")  # never unpickles
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, EOFError, TokenError, SyntaxError, *MISFITS) as error:  # NumPy's, of headers
         raise InputError(
             f"{path}: field file: expected a whole array, found none ({error}); "
             f"delete the folder {path.parent} and pack again"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.corpus.hub import folder_source
-from workbench.errors import InputError
+from workbench.errors import MISFITS, InputError
 from workbench.fetching import appearing
 
 DATA = Path(__file__).parent / "data"
@@ -75,12 +75,22 @@ def _install(
             _unpack(path.read_bytes(), made)
         except (OSError, EOFError, lzma.LZMAError) as error:
             raise InputError(f"{path} is damaged ({error}); install lensbench again") from error
-        expected, found = card_of(name, source)["content"], _content(made)
+        expected, found = _expected(name, source), _content(made)
         if found != expected:
             raise InputError(
                 f"{path}: field content: expected {expected}, found {found}: it is not what its "
                 "card tells of; install lensbench again"
             )
+
+
+def _expected(name: str, folder: Path) -> str:
+    """The digest in a corpus' card."""
+    try:
+        return str(card_of(name, folder)["content"])
+    except (OSError, *MISFITS) as error:
+        raise InputError(
+            f"the card {folder / name}.json is damaged ({error}); install lensbench again"
+        ) from error
 
 
 def _packed(name: str, folder: Path) -> Path:

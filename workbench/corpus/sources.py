@@ -204,7 +204,7 @@ def _record(line: bytes, where: str, byte: int) -> Mapping[str, Any]:
             f"{where} is not UTF-8 (byte {byte + error.start} of the file); "
             "save all of the file as UTF-8 and try again"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON ({error}); write one object on each line") from error
     if not isinstance(record, dict):
         raise InputError(f"{where} is no JSON object but {type(record).__name__}; write one there")

@@ -14,6 +14,7 @@ from typing import Any
 
 from workbench.corpus.fields import Fields, LineError, csv_lines, every, is_text, json_lines
 from workbench.errors import InputError
+from workbench.home import typed
 from workbench.labels.labelled import Labelled
 from workbench.labels.tagged import read_tagged
 from workbench.labels.texts import End, Mark, Text, of_texts
@@ -37,7 +38,7 @@ def read_labels(
     (Nanda et al. 2023, "Fact Finding"), or at the first. Raises `InputError` with the lines that
     do not serve.
     """
-    path = Path(path).expanduser()
+    path = typed(path)
     kind = path.suffix.lower()
     known = (".csv", *_JSONL, *_TAGGED)
     if kind not in known:

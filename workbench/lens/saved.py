@@ -23,7 +23,7 @@ from torch import Tensor
 from workbench.cache import DamagedError
 from workbench.cache.files import write_whole
 from workbench.corpus import Corpus
-from workbench.errors import InputError
+from workbench.errors import MISFITS, InputError
 from workbench.home import home
 from workbench.lens.comparison import Comparison, standard_error
 from workbench.lens.training import Recipe, in_bfloat16
@@ -141,14 +141,14 @@ def load_lens(model: Model, name: str | None = None) -> TunedLens:
     path = folder / card["file"]
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise _damaged(path, "file", "the tensors", error.strerror or error) from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        raise _damaged(path, "file", "the tensors", getattr(error, "strerror", error)) from error
     checksum = xxhash.xxh3_128_hexdigest(content)
     if checksum != card["checksum"]:
         raise _damaged(path, "checksum", card["checksum"], checksum)
     try:
         tensors = safetensors.torch.load(content)
-    except SafetensorError as error:
+    except (SafetensorError, *MISFITS) as error:
         raise _damaged(path, "file", "safetensors", error) from error
     sizes = model.architecture
     for field, shape in (("matrix", (sizes.d_model,) * 2), ("bias", (sizes.d_model,))):
@@ -174,16 +174,14 @@ def tune_command(model: Model, name: str | None = None) -> str:
 def _card(folder: Path, command: str) -> dict[str, Any]:
     path = folder / CARD
     try:
-        text = path.read_text(encoding="utf-8")
+        card = json.loads(path.read_text(encoding="utf-8"))
+        found = card["format"]
+        if Path(card["file"]).name != card["file"] or not isinstance(card["checksum"], str):
+            raise ValueError(f"file {card['file']!r}, checksum {card['checksum']!r}")
+        dict(card["model"])
     except FileNotFoundError as error:
         raise InputError(f"there is no tuned lens {folder.name}; train it: `{command}`") from error
-    try:
-        card = json.loads(text)
-        found = card["format"]
-        for field in ("file", "checksum"):
-            card[field]
-        dict(card["model"])
-    except (ValueError, LookupError, TypeError) as error:
+    except MISFITS as error:
         raise _damaged(path, "file", "a lens' card", error) from error
     if found != FORMAT:
         raise _damaged(path, "format", FORMAT, found)

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-from safetensors import SafetensorError
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from workbench.errors import InputError
+from workbench.home import typed
 from workbench.models.catalogue import built_ins, model_folder
 from workbench.models.folding import FOLDS, fold
 from workbench.models.model import Model, twin
@@ -94,7 +94,7 @@ def folder_of(name: str, *, say: Callable[[str], None] = quiet) -> Path:
         folder = model_folder(name)
         built_in.install(folder, say=say)
         return folder
-    if (path := Path(name).expanduser()).is_dir():
+    if (path := typed(name)).is_dir():
         return path
     if name.startswith((".", "/", "~")):
         raise InputError(f"there is no folder {name!r}; give a folder with config.json")
@@ -148,7 +148,8 @@ def _from_folder(
     _check_folder(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer("a")  # it looks at some of its settings only now
+    except Exception as error:  # the library raises whatever a file's content makes of it
         raise InputError(
             f"folder {folder} has no tokenizer that loads ({_first_line(error)}); "
             "put tokenizer.json and tokenizer_config.json beside config.json"
@@ -205,7 +206,7 @@ def _hub_model(folder: Path, device: torch.device, dtype: torch.dtype) -> PreTra
                 ignore_mismatched_sizes=True,  # told below, with the missing ones
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except Exception as error:  # as above
         raise InputError(f"folder {folder} does not load: {_first_line(error)}") from error
     model, info = loaded
     _check_fit(folder, info)
@@ -240,7 +241,7 @@ def _check_folder(folder: Path) -> None:
         )
     try:
         json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{folder / 'config.json'} is not JSON: {error}") from error
     tokenizers = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
     if not any((folder / file).is_file() for file in tokenizers):

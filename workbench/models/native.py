@@ -21,7 +21,7 @@ from transformer_lens.model_bridge.sources.native import NativeModel
 from transformer_lens.model_bridge.sources.native.init import initialize_native_model
 from transformer_lens.model_bridge.sources.native.model import NativeMLP
 
-from workbench.errors import InputError
+from workbench.errors import MISFITS, InputError
 from workbench.fetching import write_whole
 from workbench.models.tokens import HubVocabulary, Labels
 from workbench.models.vocabularies import read_vocabulary, write_vocabulary
@@ -164,7 +164,7 @@ def is_native(folder: Path) -> bool:
     """Whether a folder holds a small model of `workbench train`."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False  # the Hub's reader says what is wrong with it
     return isinstance(config, dict) and config.get("model_type") == FAMILY
 
@@ -180,7 +180,7 @@ def read_config(folder: Path, config: Mapping[str, Any]) -> tuple[Shape, Labels 
     try:
         shape = shape_in(config)
         vocabulary = read_vocabulary(folder, config["vocabulary"])
-    except (LookupError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise InputError(
             f"{folder / CONFIG} is no config of a native model: {error!r}; give a folder that "
             "`workbench train` wrote"
@@ -196,8 +196,9 @@ def read_weights(folder: Path, shape: Shape) -> dict[str, Tensor]:
     """A folder's weights in float32. Raises `InputError` where they do not fit its config."""
     try:
         found = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, *MISFITS) as error:
         raise InputError(f"{folder / WEIGHTS} does not load: {error}") from error
+    _expect_room(folder, shape, found)
     with torch.device("meta"):
         made = NativeModel(_config(shape))
         _complete(made, shape)
@@ -217,6 +218,24 @@ def read_weights(folder: Path, shape: Shape) -> dict[str, Tensor]:
         )
     zeros = {name: torch.zeros(size) for name, size in whole.items() if name not in expected}
     return zeros | {name: value.float() for name, value in found.items()}
+
+
+def _expect_room(folder: Path, shape: Shape, found: Mapping[str, Tensor]) -> None:
+    """Raise `InputError` for sizes that no file of these tensors can have, before any is made."""
+    most = max(64, sum(value.numel() for value in found.values()))
+    wrong = [
+        f"{name} {value}"
+        for name, value in asdict(shape).items()
+        if type(value) is int and value > most
+    ]
+    if shape.n_layers > len(found):
+        wrong.append(f"n_layers {shape.n_layers}")
+    if wrong:
+        raise InputError(
+            f"{folder}: the weights do not fit config.json: {', '.join(wrong)}, but there are "
+            f"{len(found):,} tensors of {most:,} numbers in all; give a folder that `workbench "
+            "train` wrote"
+        )
 
 
 def _is_bias(name: str) -> bool:

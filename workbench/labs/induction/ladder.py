@@ -1,13 +1,14 @@
 """A training's folder: its log, its weights along the way, a smaller copy of it."""
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from workbench.errors import InputError
+from workbench.errors import MISFITS, InputError
 from workbench.labs.induction.measures import Measured, measured
 from workbench.models import load
 from workbench.models.native import CARD, CONFIG, read_config, read_weights, save_native
@@ -24,18 +25,26 @@ class Log:
 
 def rungs(folder: Path) -> dict[int, Path]:
     """The folders of a training's ladder by step, the first first."""
-    found = {int(path.name): path for path in (folder / LADDER).glob("[0-9]*")}
+    there = (folder / LADDER).glob("[0-9]*")
+    found = {int(path.name): path for path in there if re.fullmatch(r"\d{1,18}", path.name)}
     return dict(sorted(found.items()))
 
 
 def read_log(folder: Path) -> Log:
     """What was evaluated during a training, from the card of its last weights."""
-    rows = json.loads((folder / MODEL / CARD).read_text(encoding="utf-8"))["log"]
-    names = rows[0]["metrics"]
-    return Log(
-        [row["step"] for row in rows],
-        {name: [row["metrics"][name] for row in rows] for name in names},
-    )
+    path = folder / MODEL / CARD
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["log"]
+        names = dict(rows[0]["metrics"])
+        return Log(
+            [int(row["step"]) for row in rows],
+            {name: [float(row["metrics"][name]) for row in rows] for name in names},
+        )
+    except (OSError, *MISFITS) as error:
+        raise InputError(
+            f"{path} holds no log of a training ({error}); give a folder that `workbench train` "
+            "wrote"
+        ) from error
 
 
 def measured_ladder(folder: Path) -> dict[int, Measured]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from workbench.cache.files import write_whole
 from workbench.errors import InputError
+from workbench.home import typed
 from workbench.labs.tensors import read_tensors
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.json"
@@ -57,7 +58,7 @@ def toy_from(
     there being more features than dimensions. Raises `InputError` for a tensor that is missing,
     left over or does not fit, with its name, the shape found and the shape expected.
     """
-    path = Path(path).expanduser()
+    path = typed(path)
     file = path / WEIGHTS if path.is_dir() else path
     names = names or {}
     if unknown := [name for name in names if name not in NAMES]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from workbench.errors import InputError
+from workbench.errors import MISFITS, InputError
 from workbench.patching.edges.graph import Graph
 
 FORMAT = "circuit 1"
@@ -159,7 +159,7 @@ def read_circuit(path: str | Path) -> Circuit:
         return Circuit.of(Graph(**sizes), content["edges"], **content["found"])
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except MISFITS as error:
         raise InputError(
             f"{path} is no circuit ({error}); `workbench circuit --out` writes one"
         ) from error
