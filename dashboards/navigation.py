@@ -9,7 +9,7 @@ from streamlit.navigation.page import StreamlitPage
 from workbench.registry import listed, resolve
 
 SECTIONS = {
-    "": ("Home", "Runs"),
+    "": ("Home", "Compare", "Runs"),
     "Circuits": ("Attention", "Lens", "Attribution", "Patching", "Circuit", "Steering"),
     "Features": ("Probes", "SAE", "Neurons", "Othello"),
     "Labs": ("Superposition", "Double descent", "Grokking", "Induction", "Training"),

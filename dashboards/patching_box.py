@@ -7,7 +7,7 @@ from html import escape
 import streamlit as st
 
 from dashboards import prompts, state
-from dashboards.examples import Example
+from dashboards.example import Example
 from dashboards.patching_cell import Heads, Inside, as_typed, choices, head_named
 from dashboards.patching_pairs import PairsAsked
 from dashboards.patching_sweeps import EXACT

@@ -24,6 +24,7 @@ PLUGIN = Plugin(
         "Grokking": "dashboards.views.grokking:page",
         "Induction": "dashboards.views.induction:page",
         "Training": "dashboards.views.training:page",
+        "Compare": "dashboards.views.compare:page",
         "Runs": "dashboards.views.runs:page",
         "Othello": "dashboards.views.othello:page",
     },

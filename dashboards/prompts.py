@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from dashboards.components import TokenLabel
-from dashboards.examples import Example, examples
+from dashboards.example import Example
+from dashboards.examples import examples
 from dashboards.exports import Made
 from dashboards.navigation import url_path
 from dashboards.state import Choice, allowed, in_range, plain_errors

@@ -22,6 +22,7 @@ for one in page.top:
     print(f"{{one.value:.2f}}", atlas.text(one))
 for token, logit in page.promoted:
     print(f"{{logit:+.2f}} {{atlas.strings[token]!r}}")"""
+READ_NAMES = ("torch:cat", "sae.editing:readable", "workbench:run", "workbench.models:from_ids")
 READ = """prompt = from_ids(model.vocabulary, ids[0].tolist(), bos={bos})
 read = run(model, ids[:1], read=list(sae.reads)).activations
 found = cat([read[site] for site in sae.reads], -1)
@@ -175,7 +176,7 @@ def _script(shown: Shown) -> tuple[Sequence[str], Sequence[str]]:
             FEATURE.format(latent=shown.latent),
         ]
     if found is not None:
-        names += ["torch:cat", "sae.editing:readable", "workbench:run", "workbench.models:from_ids"]
+        names += READ_NAMES
         code.append(READ.format(bos=found.tokens.bos))
     if edit is not None:
         names += ["workbench.generation:generate", "workbench.interventions:changed"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from dashboards import prompts
-from dashboards.examples import REAL, Example
+from dashboards.example import REAL, Example
 
 QUESTION = "Which head brings the capital's name?"
 _PROMPT = {"model": REAL, "prompt": "The capital of France is"}

@@ -18,6 +18,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dashboards import lens_view
+from dashboards.compare_sides import names
 from dashboards.components import TokenLabel, attention, lens, wire
 from dashboards.examples import EXAMPLES, REAL
 from dashboards.navigation import sections, url_path
@@ -70,6 +71,10 @@ SETTINGS = {
         *("p", "steps", "seed", "fraction", "decay", "attention"),
     },
     "Training": {"training", "log"},
+    "Compare": {
+        *("on", "model_b", "prompt", "prompt_b", "input", "length", "score", "head", "follow"),
+        *("task_b", "site", "metric", "sae", "sae_b"),
+    },
     "Othello": {"game", "seed", "moves", "number", "reading", "probe", "from", "to", "alpha"},
 }
 
@@ -157,7 +162,7 @@ def test_examples_ask_for_what_exists(example) -> None:
     """With the small model in the real one's place: settings are settings of the page."""
     assert set(example.settings) <= {"model", *SETTINGS[example.page]}
     name = example.settings.get("model", BY_HAND)
-    assert name in listed("models")
+    assert name in names()
     prompted = {"prompt": PROMPT} if "prompt" in SETTINGS[example.page] else {}
     model = BY_HAND if name == REAL else name
     at = opened(example.page, **{**example.address, "model": model, **prompted})
@@ -815,6 +820,6 @@ def test_the_sidebar_groups_the_pages_and_keeps_those_of_other_plugins(
     """Streamlit takes pages as objects; their grouping is a matter of names alone."""
     known = {name: name for name in [*listed("pages"), "Somebody's own"]}
     grouped = sections(known)
-    assert grouped[""] == ["Home", "Runs"] and grouped["More"] == ["Somebody's own"]
+    assert grouped[""] == ["Home", "Compare", "Runs"] and grouped["More"] == ["Somebody's own"]
     assert sorted(name for names in grouped.values() for name in names) == sorted(known)
     assert url_path("Double descent") == "double-descent"

@@ -6,7 +6,8 @@ from pathlib import Path
 import streamlit as st
 
 from dashboards import prompts, state, tour
-from dashboards.examples import EXAMPLES, Example
+from dashboards.example import Example
+from dashboards.examples import EXAMPLES
 from workbench.home import home
 from workbench.registry import listed
 
