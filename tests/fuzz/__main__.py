@@ -17,6 +17,7 @@ from tests.fuzz.workers import Piece, Worker, all_of, root_folder
 
 TRIAL = 1.5  # seconds in which a reader's speed is measured
 MOST = 4  # times the median speed: beyond that a fast reader would take all there is
+LEAST = 200  # inputs of a slow reader, be there ever so few for it by its speed
 FEW = 50  # of each reader, below which all get the same number
 PIECE = 5000  # inputs that a process is given at once
 
@@ -100,7 +101,9 @@ def _shares(
     cap = MOST * sorted(speeds.values())[len(speeds) // 2]
     held = {name: min(speed, cap) for name, speed in speeds.items()}
     whole = sum(held.values())
-    shares = {name: int(asked.inputs * speed / whole) + 1 for name, speed in held.items()}
+    shares = {
+        name: max(LEAST, int(asked.inputs * speed / whole) + 1) for name, speed in held.items()
+    }
     told = sum(share / speeds[name] for name, share in shares.items()) / asked.processes
     _say(f"{len(names)} readers, about {told:,.0f} seconds")
     return dict(sorted(shares.items(), key=lambda item: -item[1] / speeds[item[0]]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
+from pathlib import Path
 
 from workbench.commands import options, output
 from workbench.errors import InputError
@@ -12,10 +13,17 @@ from workbench.registry import Command
 
 
 def configure(parser: ArgumentParser) -> None:
-    parser.add_argument("action", choices=("list", "info", "pull", "remove"))
-    parser.add_argument("name", nargs="?", help="built-in name, folder or Hub name")
+    parser.add_argument("action", choices=("list", "info", "pull", "remove", "convert"))
+    parser.add_argument("name", nargs="?", help="built-in name, folder, Hub name; or a file")
     options.add_model(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    other = parser.add_argument_group("convert", "a safetensors state dict of other code")
+    other.add_argument("--to", type=Path, help="the new model's folder")
+    other.add_argument("--layout", default="TransformerLens", help="minGPT, minGPT-2020, ...")
+    other.add_argument("--heads", type=int, help="needed where the weights do not tell")
+    other.add_argument("--act", default="gelu", help="gelu, gelu_new, relu, silu, solu_ln (gelu)")
+    other.add_argument("--normalization", default="LN", help="LN, LNPre (folded in) or none (LN)")
+    other.add_argument("--labels", type=Path, help="a text file, a token's label in each line")
 
 
 def run(arguments: Namespace) -> int:
@@ -23,7 +31,9 @@ def run(arguments: Namespace) -> int:
         return _list(arguments)
     if not arguments.name:
         raise InputError(f"`workbench models {arguments.action}` needs a name; see `models list`")
-    return {"info": _info, "pull": _pull, "remove": _remove}[arguments.action](arguments)
+    return {"info": _info, "pull": _pull, "remove": _remove, "convert": _convert}[arguments.action](
+        arguments
+    )
 
 
 def _list(arguments: Namespace) -> int:
@@ -109,4 +119,33 @@ def _remove(arguments: Namespace) -> int:
     return 0
 
 
-COMMAND = Command("list, describe, fetch or remove models", configure, run)
+def _convert(arguments: Namespace) -> int:
+    from workbench.models.foreign import convert
+
+    if arguments.to is None:
+        raise InputError("`workbench models convert FILE` needs --to, the new model's folder")
+    shape = convert(
+        Path(arguments.name),
+        arguments.to,
+        arguments.layout,
+        None if arguments.labels is None else _lines(arguments.labels),
+        n_heads=arguments.heads,
+        act_fn=arguments.act,
+        normalization=arguments.normalization,
+    )
+    if arguments.json:
+        output.dump({"folder": str(arguments.to), **asdict(shape)})
+    else:
+        output.table(str(arguments.to), ["what", "value"], list(asdict(shape).items()))
+        output.say(f"load it by its folder: --model {arguments.to}")
+    return 0
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as text: {error}") from error
+
+
+COMMAND = Command("list, describe, fetch, remove or convert models", configure, run)
