@@ -4,7 +4,7 @@ BIN := .venv/bin
 # raced with, but pinned to old versions of what we use: without what they depend on
 PEERS := eai-sparsify==1.3.3 natsort==8.4.0 schedulefree==1.4.1 dictionary-learning==0.1.0
 
-.PHONY: run test test-faults fuzz test-tl4 lint study notebooks course bench bench-gpu bench-pages bench-load help clean
+.PHONY: run test test-faults fuzz test-tl4 lint study notebooks course docs bench bench-gpu bench-pages bench-load help clean
 .DEFAULT_GOAL := help
 
 run: .venv/.run ## install, fetch the default model, start the dashboard, open a browser
@@ -41,6 +41,9 @@ notebooks: .venv/.dev ## execute the study course, with a table of time, memory 
 course: .venv/.dev ## the course to read: one self-contained HTML file each, in build/course
 	$(BIN)/python -m notebooks --course build/course
 
+docs: .venv/.docs ## the documentation as a site in build/docs, with the API reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: .venv/.bench ## speed as ratios against named peers, one table, beside the last and saved
 	$(BIN)/python -m benchmarks --save
 
@@ -72,6 +75,10 @@ clean: ## remove the virtual environment
 
 .venv/.study: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[study]'
+	touch $@ .venv/.run
+
+.venv/.docs: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@ .venv/.run
 
 .venv-tl4/.done: pyproject.toml constraints.txt

@@ -71,7 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, help="per case (default 5, quick 2)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu where cores are busy")
     parser.add_argument("--table", type=Path, default=TABLE, help=f"the last one (default {TABLE})")
-    parser.add_argument("--save", action="store_true", help="write there what was measured")
+    # Not as `save`: nnsight gives every object a method of that name.
+    parser.add_argument(
+        "--save", dest="kept", action="store_true", help="write there what was measured"
+    )
     parser.add_argument("--quick", action="store_true", help="a smoke run: small, no targets")
     given = parser.parse_args(arguments)
     sections = given.only.split(",") if given.only else [*SECTIONS]
@@ -102,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     before = read(given.table)[0] if given.table.exists() and not given.quick else {}
     show(rows, about, before, Console(width=None if sys.stdout.isatty() else 160))
-    if given.save:
+    if given.kept:
         save(given.table, rows, about)
         given.table.with_suffix(".md").write_text(page(given.table), encoding="utf-8")
     return 0

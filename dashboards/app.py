@@ -14,7 +14,7 @@ def main() -> None:
     """Draw the page that the address names, then start loading what pages will need."""
     st.set_page_config(page_title="lensbench", page_icon="🔬", layout="wide")
     st.html(STYLE)
-    opened = st.navigation(sections(pages()))
+    opened = st.navigation(sections(pages()), expanded=True)
     limits.check()
     study.link(opened.title)
     state.show_as(opened.title, opened.url_path)

@@ -76,7 +76,9 @@ def test_control_c_inside_of_torch(
         except KeyboardInterrupt:
             raise ValueError("could not determine the shape") from None
 
+    # What a shell starts in the background inherits a SIGINT that is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr("workbench.models.loading.resolve_device", torch_does)
     assert main(["lens", "a b", "--model", "induction-by-hand"]) == 130
     assert capsys.readouterr().err.strip() == "workbench: interrupted"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
