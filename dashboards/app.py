@@ -7,7 +7,14 @@ from dashboards.navigation import pages, sections
 from dashboards.preload import preload
 
 # Streamlit leaves 6rem above the title; a workbench needs the room.
-STYLE = "<style>.stMainBlockContainer{padding-top:2.5rem;padding-bottom:2rem}</style>"
+# Captions, and white on the dark theme's primary colour, are below what WCAG AA asks of contrast.
+STYLE = """<style>
+.stMainBlockContainer{padding-top:2.5rem;padding-bottom:2rem}
+div[data-testid=stCaptionContainer]{color:inherit;opacity:.8}
+button[data-testid=stBaseButton-primary],a[data-testid=stBaseLinkButton-primary]{
+  color:light-dark(#fff,#000)
+}
+</style>"""
 
 
 def main() -> None:

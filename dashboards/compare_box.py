@@ -13,6 +13,7 @@ from dashboards import compare_view as numbers
 from dashboards import patching_pairs, prompts, state
 from dashboards.compare_sides import VIEWS, Place
 from dashboards.compare_view import Picture
+from dashboards.lens_view import VALUES
 from dashboards.patching_pairs import TASKS, PairsAsked
 from dashboards.patching_settings import ask_before_running
 from dashboards.patching_sweeps import HEADS, METRICS, STREAM, Asked, Source, is_large, places_of
@@ -50,8 +51,8 @@ def questions(on: str) -> tuple[Asks, Asks] | None:
 
 
 def text_of(asked: Asks) -> str:
-    """A prompt's words; of pairs and random tokens none."""
-    return asked.text if isinstance(asked, Question) else ""
+    """A prompt's words, or the task; of random tokens none."""
+    return asked.text if isinstance(asked, Question) else asked.task or asked.clean
 
 
 def asked_of(model: Model, asked: Asks) -> prompts.Asked | PairsAsked:
@@ -70,15 +71,17 @@ def _attention(a: Place, b: Place) -> Make:
 
 
 def _lens(a: Place, b: Place) -> Make:
-    token = st.text_input(
+    state.allowed("value", VALUES)
+    columns = st.columns([1, 1, 2])
+    value = columns[0].selectbox("Shade by", VALUES, key="value", bind="query-params")
+    token = columns[1].text_input(
         "Follow a token",
         key="follow",
         bind="query-params",
         placeholder="what A says at last",
         help="Words inside a sentence begin with a space.",
-        width=300,
     )
-    return lambda progress: numbers.lens(a, b, token)
+    return lambda progress: numbers.lens(a, b, str(value), token)
 
 
 def _patching(a: Place, b: Place) -> Make:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # Plotly loads with the page, not before
     from workbench.figures import Figure
 
 HEADER = ("row", "column", "A", "B", "difference")
-TOLD = """if a.shape == b.shape:
-    difference = a - b
-    print("largest difference:", difference.flat[abs(difference).argmax()])"""
+TOLD = """difference = {{what: a[what] - b[what] for what in {names!r}}}
+for what, values in difference.items():
+    print(f"{{what}}: largest difference {{values.flat[abs(values).argmax()]:.4f}}")"""
 
 
 def compare_export(
@@ -30,7 +30,7 @@ def compare_export(
     about = f"A: {made.about}; B: {other.about}"
     both = replace(made, about=about, code=[], names=[*made.names, *other.names])
     names = [name for picture in pictures for name in picture.names]
-    code = [line for picture in pictures for line in _script(picture, made, other)]
+    code = [*_script(pictures, made, other)]
     return Export(
         file=f"{made.file} against {b.name}",
         title=title,
@@ -41,11 +41,13 @@ def compare_export(
     )
 
 
-def _script(picture: Picture, a: Made, b: Made) -> Iterator[str]:
-    yield f"# {picture.what}"
-    for side, made, lines in zip("ab", (a, b), picture.code, strict=True):
-        yield from (*made.code, *lines, f"{side} = value")
-    yield TOLD
+def _script(pictures: Sequence[Picture], a: Made, b: Made) -> Iterator[str]:
+    """Each side's model once, and a value by name for each picture."""
+    for side, made in enumerate((a, b)):
+        yield from (*made.code, f"{'ab'[side]} = {{}}")
+        for picture in pictures:
+            yield from (*picture.code[side], f"{'ab'[side]}[{picture.what!r}] = value", "")
+    yield TOLD.format(names=[picture.what for picture in pictures if not picture.apart])
 
 
 def _table(picture: Picture) -> Iterator[Sequence[object]]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from dashboards.compare_sides import Place
+from workbench.errors import InputError
+from workbench.sites import Head
 
 if TYPE_CHECKING:  # torch and Plotly load with what is computed, not with the page
+    from dashboards.attention_view import AttentionView
+    from dashboards.lens_view import LensView
     from dashboards.patching_sweeps import Asked as Patch
     from dashboards.progress import Progress
     from dashboards.prompts import Asked as Prompt
@@ -20,11 +24,15 @@ if TYPE_CHECKING:  # torch and Plotly load with what is computed, not with the p
     from workbench.tasks import Pairs
 
 LATENTS = 15  # of each side
+One = TypeVar("One")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One quantity on both sides; `code` gives it as `value` in Python, given a side's `model`."""
+    """One quantity on both sides; `code` gives it as `value` in Python, given a side's `model`.
+
+    With `words`, what the sides say is written in the cells, which leaves no room for A less B.
+    """
 
     what: str
     axes: tuple[str, str]
@@ -33,6 +41,8 @@ class Picture:
     code: Sequence[Sequence[str]]
     signed: bool = False
     bars: bool = False
+    words: bool = False
+    told: Sequence[str] = ()
 
     @property
     def a(self) -> Side:
@@ -49,12 +59,17 @@ class Picture:
         if self.bars and list(self.a.rows) != list(self.b.rows):
             return "the sides have latents of two dictionaries, which have no difference"
         if a != b:
-            rows, columns = self.axes
             return (
-                f"A has {a[0]} rows ({rows}) and {a[1]} columns ({columns}), B {b[0]} and {b[1]}: "
+                f"A has {a[0]} x {a[1]} values ({' x '.join(self.axes)}), B {b[0]} x {b[1]}; "
                 "only what has one shape has a difference"
             )
         return ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said below it."""
+        missing = [f"no difference is shown: {self.apart}"] if self.apart else []
+        return [*([] if self.words else missing), *self.told]
 
     @property
     def difference(self) -> np.ndarray | None:
@@ -66,13 +81,12 @@ class Picture:
 
         if self.bars:
             return ranked(self.a, self.b, what=self.what, title=self.what)
-        return sides(
-            self.a, self.b, axes=self.axes, what=self.what, title=self.what, signed=self.signed
-        )
+        how = {"what": self.what, "title": self.what, "signed": self.signed, "words": self.words}
+        return sides(self.a, self.b, axes=self.axes, **how)
 
 
 def attention(a: Place, b: Place, score: str, head: str) -> list[Picture]:
-    """A score of all heads, and the pattern of one head, which both models must have."""
+    """A score of all heads, and the pattern of one head: A's first that B has as well."""
     from dashboards.attention_view import KINDS, attention_view
     from workbench.figures.sides import Side
 
@@ -80,49 +94,104 @@ def attention(a: Place, b: Place, score: str, head: str) -> list[Picture]:
         attention_view(p.model, p.store, _prompt(p), KINDS[0], "", bos=None, chat=False)
         for p in (a, b)
     ]
-    which = found[0].head(head or None, score)
-    found[1].head(str(which), score)  # told where B has no such head
-    grids, zooms = [], []
+    grids = []
     for place, view in zip((a, b), found, strict=True):
         layers, heads = view.scores[score].shape
         rows, columns = [f"L{n}" for n in range(layers)], [f"H{n}" for n in range(heads)]
         grids.append(Side(place.title, view.scores[score], rows, columns))
+    names = ["workbench.attention:patterns"]
+    code = [f"value = patterns(model, ids).scores({score!r}).cpu().numpy()  # [layer, head]"]
+    blank = [side.name[0] for side in grids if np.isnan(side.values).all()]
+    told = [f"{score} is not defined on {' and '.join(blank)}: no token occurs twice"]
+    lacking = _lacking(found, lambda view: view.head(head or None, score)) if head else ""
+    notes = [*(told if blank else ()), *([lacking] if lacking else ())]
+    grid = Picture(
+        f"{score} of all heads", ("layer", "head"), grids, names, (code, code), told=notes
+    )
+    if lacking:
+        return [grid]
+    which = Head.parse(head) if head else _first(found, score)
+    return [grid, _zoomed(found, which, (a, b))]
+
+
+def _first(found: Sequence[AttentionView], score: str) -> Head:
+    """The head that leads A's score, of those which both sides have."""
+    layers, heads = np.min([view.scores[score].shape for view in found], 0)
+    both = {score: found[0].scores[score][:layers, :heads]}
+    return replace(found[0], scores=both).head(None, score)
+
+
+def _zoomed(found: Sequence[AttentionView], which: Head, places: Sequence[Place]) -> Picture:
+    from workbench.figures.sides import Side
+
+    zooms = []
+    for place, view in zip(places, found, strict=True):
         tokens = [f"{n} {label.text}" for n, label in enumerate(view.labels)]
         zooms.append(Side(place.title, view.pattern(which, "the head"), tokens, tokens))
     names = ["workbench.attention:patterns"]
-    scores = [f"value = patterns(model, ids).scores({score!r}).cpu().numpy()  # [layer, head]"]
     one = f"patterns(model, ids).weights[{which.layer}, 0, {which.head}]"
-    pattern = [f"value = {one}.float().cpu().numpy()  # [query, key]"]
-    return [
-        Picture(f"{score} of all heads", ("layer", "head"), grids, names, (scores, scores)),
-        Picture(f"attention of {which}", ("query", "key"), zooms, names, (pattern, pattern)),
-    ]
+    code = [f"value = {one}.float().cpu().numpy()  # [query, key]"]
+    return Picture(f"attention of {which}", ("query", "key"), zooms, names, (code, code))
 
 
-def lens(a: Place, b: Place, token: str) -> list[Picture]:
-    """The probability that every layer gives one token; without a name, what A says at last."""
+def lens(a: Place, b: Place, value: str, token: str) -> list[Picture]:
+    """The likeliest token of every layer, shaded by `value`; then how likely one token is.
+
+    Without a name that is what A says at last.
+    """
+    from dashboards.lens_export import VALUE_CODE
     from dashboards.lens_view import lens_view
     from workbench.figures.sides import Side
 
     found = [lens_view(place.model, place.store, _prompt(place)) for place in (a, b)]
-    word = token or a.model.vocabulary.string(int(found[0].top_ids[-1, -1, 0]))
-    sides = []
+    shaded = []
     for place, view in zip((a, b), found, strict=True):
-        place.model.token_id(word)  # told where the vocabulary has none
+        tops = [[view.names[int(one)] for one in row] for row in view.top_ids[:, :, 0]]
+        shaded.append(Side(place.title, view.values[value], view.layers, _places(view), tops))
+    code = [
+        "resid, _ = residuals(model, ids)",
+        f"value = lens(resid, model.unembed).{VALUE_CODE[value]}.cpu().numpy()  # [layer, pos]",
+    ]
+    names = ["workbench.lens:lens", "workbench.lens:residuals"]
+    axes = ("layer", "position")
+    said = Picture(f"likeliest token, {value}", axes, shaded, names, (code, code), words=True)
+    word = token or a.model.vocabulary.string(int(found[0].top_ids[-1, -1, 0]))
+    if lacking := _lacking((a.model, b.model), lambda model: model.token_id(word)):
+        return [replace(said, told=[f"no token is followed. {lacking}"])]
+    return [said, _followed(found, word, (a, b))]
+
+
+def _followed(found: Sequence[LensView], word: str, places: Sequence[Place]) -> Picture:
+    from workbench.figures.sides import Side
+
+    sides = []
+    for place, view in zip(places, found, strict=True):
         positions = range(len(view.labels))
         probs = np.stack([view.curve((0, pos), word).probs for pos in positions], 1)
-        tokens = [f"{n} {label.text}" for n, label in enumerate(view.labels)]
-        tops = [[view.names[int(one)] for one in row] for row in view.top_ids[:, :, 0]]
-        sides.append(Side(place.title, probs, view.layers, tokens, tops))
+        sides.append(Side(place.title, probs, view.layers, _places(view)))
     code = [
         "resid, _ = residuals(model, ids)",
         f"token = model.token_id({word!r})",
         "fates = [follow(resid[:, pos], model.unembed, token) for pos in range(ids.shape[1])]",
-        "value = stack([fate.prob for fate in fates], 1).cpu().numpy()  # [layer, position]",
+        "value = stack([fate.prob for fate in fates], 1).cpu().numpy()  # [layer, pos]",
     ]
     names = ["torch:stack", "workbench.lens:follow", "workbench.lens:residuals"]
     what = f"probability of {word!r} after each token"
-    return [Picture(what, ("layer", "position"), sides, names, (code, code))]
+    return Picture(what, ("layer", "position"), sides, names, (code, code))
+
+
+def _places(view: LensView) -> list[str]:
+    return [f"{n} {label.text}" for n, label in enumerate(view.labels)]
+
+
+def _lacking(of: Sequence[One], ask: Callable[[One], object]) -> str:
+    """Why a side has not what is asked for, in its own words; nothing where both have it."""
+    for letter, one in zip("AB", of, strict=True):
+        try:
+            ask(one)
+        except InputError as error:
+            return f"{letter}: {error}"
+    return ""
 
 
 def patching(
@@ -133,22 +202,21 @@ def patching(
     from dashboards.patching_view import patching_view
     from workbench.figures.sides import Side
 
-    sides, code = [], []
+    sides, code, columns = [], [], ""
     for place in (a, b):
         asked = patch[place.letter]
         source = Source(place.model, place.store, pairs_of(place))
         view = patching_view(source, asked, EXACT, compare=False, progress=progress)
-        title = f"{place.title}, {len(source.pairs)} pairs of {source.pairs.name}"
-        sides.append(Side(title, view.bounds[0], view.layers, view.shown))
+        columns = "head" if view.by_head else "place"
+        sides.append(Side(place.title, view.bounds[0], view.layers, view.shown))
         how = ", ".join(f"{name}={value!r}" for name, value in asked.how.items())
         cut = "[:, :, 0]" if view.by_head else "[:, 0]"
         code.append([
             f"mean = sweep(model, pairs, {asked.site!r}, {how}).effects().mean",
-            f"value = mean{cut}.numpy()  # [layer, {'head' if view.by_head else 'place'}]",
+            f"value = mean{cut}.numpy()  # [layer, {columns}]",
         ])  # fmt: skip
     one = patch[a.letter]
     what = f"{one.direction} {one.site}: effect on the {one.metric}"
-    columns = "place" if sides[0].columns[:1] != ["H0"] else "head"
     names = ["workbench.patching:sweep"]
     return [Picture(what, ("layer", columns), sides, names, code, signed=True)]
 

@@ -36,7 +36,7 @@ SPACE = "One token; words inside a sentence begin with a space."
 COLUMN = "display:flex;flex-direction:column;text-align:center;white-space:pre;padding:0 4px;"
 ALIKE = "border:2px solid transparent"
 APART = "border:2px solid #E69F00;border-radius:3px;font-weight:700"
-NUMBER = "font-size:11px;font-weight:400;opacity:.6"
+NUMBER = "font-size:11px;font-weight:400;opacity:.75"
 
 
 @dataclass(frozen=True)

@@ -203,12 +203,12 @@ def token_box(
         best = int(row.argmax())
         told = ", ".join(f"{name} {x:.3f}" for name, x in zip(classes, row, strict=True))
         number = best if shown == ANSWER else list(classes).index(shown)
-        colour, alpha = COLOURS[number % len(COLOURS)], 0.08 + 0.62 * float(row[number])
+        colour, alpha = COLOURS[number % len(COLOURS)], 0.08 + 0.36 * float(row[number])
         under = classes[best] if shown == ANSWER else f"{row[number]:.2f}"
         cells.append(
             f"<span style='{TOKEN};background:rgba({colour},{alpha:.2f})' "
             f"title='{escape(f'{token!r}: {told}', quote=True)}'>{escape(token)}<br>"
-            f"<small style='opacity:.75'>{escape(under)}</small></span>"
+            f"<small style='opacity:.85'>{escape(under)}</small></span>"
         )
     st.html(f"<div tabindex='0' style='line-height:1.5'>{''.join(cells)}</div>")
 

@@ -9,6 +9,7 @@ LINE = (
 )
 _TOKEN = "border-radius:3px;padding:1px 0;white-space:pre-wrap"
 _ABOVE, _BELOW = "25,105,200", "200,50,35"  # blue and red, as figures have them
+_DEEPEST = 0.5  # beyond it the text on it is hard to read
 _LEAST = 0.03  # paler than this is not seen
 _LISTED = "font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums"
 _CELL = "text-align:left;white-space:pre;padding:2px 12px 2px 0"
@@ -18,7 +19,7 @@ def shaded(tokens: Sequence[str], values: Sequence[float], most: float, at: int 
     """Tokens as HTML, blue above 0, red below, deepest at `most`; the one `at` is lined."""
     spans = []
     for pos, (token, value) in enumerate(zip(tokens, values, strict=True)):
-        depth = 0.75 * min(1.0, abs(value) / most) if most > 0 else 0.0
+        depth = _DEEPEST * min(1.0, abs(value) / most) if most > 0 else 0.0
         seen = depth > _LEAST
         colour = f";background:rgba({_ABOVE if value > 0 else _BELOW},{depth:.2f})" if seen else ""
         line = ";text-decoration:underline;text-underline-offset:3px" if pos == at else ""

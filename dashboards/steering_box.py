@@ -151,7 +151,7 @@ def progress_box(slot: DeltaGenerator) -> DeltaGenerator:
 def text_box(name: str, prompt: str, row: Generation, about: str) -> None:
     """What was written, as it was written: text that has fallen apart is shown as well."""
     st.markdown(f"**{state.literal(name)}**")
-    given = f"<span style='opacity:.6'>{escape(prompt)}</span>"
+    given = f"<span style='opacity:.75'>{escape(prompt)}</span>"
     st.html(f"<div style='{TEXT}' tabindex='0'>{given}{escape(row.text)}</div>")
     st.caption(about)
 

@@ -137,7 +137,7 @@ def test_shading_has_two_colours_and_escapes():
     html = shaded(["<b>", " x"], [2.0, -1.0], 2.0, at=0)
     assert "&lt;b&gt;" in html and html.count("rgba(") == 2 and html.count("underline") == 2
     blue, red = (part.split(")")[0] for part in html.split("rgba(")[1:])
-    assert blue.endswith("0.75") and red.startswith("200,50,35") and red.endswith("0.38")
+    assert blue.endswith("0.50") and red.startswith("200,50,35") and red.endswith("0.25")
 
 
 # --- two models, heads, training -----------------------------------------------------------------

@@ -3,7 +3,9 @@
 import csv
 import io
 import re
-import runpy
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from dashboards import exports
+from dashboards import compare_box, exports
 from dashboards.compare_sides import checkpoints
 from dashboards.exports import Export
+from sae.saved import listed_saes
 from tests.pages import BY_HAND, charts, forget, numbers, opened
-from workbench.attention import patterns, repeated_random
+from workbench.attention import SCORES, patterns, repeated_random
 from workbench.figures.sides import Side, less, ranked, sides
 from workbench.hooks import run
 from workbench.models import load
@@ -59,6 +62,10 @@ def told(at: AppTest) -> str:
     return " ".join(element.value for element in (*at.error, *at.warning, *at.info))
 
 
+def test_the_page_offers_every_score() -> None:
+    assert sorted(compare_box.SCORES) == sorted(SCORES)
+
+
 def test_two_checkpoints_of_a_ladder() -> None:
     """Scores and pattern, each as the model itself gives them, and their difference."""
     asked = {"input": "random tokens", "length": "12", "batch": "3", "seed": "5", "head": "L1H2"}
@@ -85,11 +92,64 @@ def test_two_prompts_on_the_lens() -> None:
         logits = run(model, model.tokenize(text).tensor()).logits
         assert logits is not None
         last.append(logits[0].softmax(-1)[:, token].numpy())
-    a, b, apart = maps(at)
+    a, b, apart = maps(at, 1)
     np.testing.assert_allclose(a[-1], last[0], atol=1e-5)  # the last row is the model's own
     np.testing.assert_allclose(b[-1], last[1], atol=1e-5)
     np.testing.assert_allclose(apart, a - b, atol=1e-6)
     assert b[-1, -1] > 0.9 > 0.1 > a[-1, -1]
+    said = [trace["text"][-1][-1] for trace in charts(at)[0]["data"]]
+    assert said == ["c", "d"], "what follows b, by each prompt, is written in the cell"
+    assert len(maps(at)) == 2, "words of two sides have no difference"
+
+
+@pytest.mark.parametrize("value", ["entropy", "KL to the output"])
+def test_the_lens_is_shaded_by_what_is_asked_for(value: str) -> None:
+    at = opened("Compare", on="Lens", value=value, prompt="a b c a b", prompt_b="a b d a b")
+    model = load(BY_HAND, device="cpu")
+    for text, shown in zip(("a b c a b", "a b d a b"), maps(at), strict=True):
+        logits = run(model, model.tokenize(text).tensor()).logits
+        assert logits is not None
+        log = logits[0].log_softmax(-1)
+        last = -(log.exp() * log).sum(-1) if value == "entropy" else torch.zeros(len(log))
+        np.testing.assert_allclose(shown[-1], last.numpy(), atol=1e-4)
+
+
+def test_a_head_that_both_models_have_is_looked_at() -> None:
+    """A's best head is in a layer that B has not; the grids are there all the same."""
+    prompt = "a b c a b"
+    at = opened("Compare", prompt=prompt, model="induction-2l", model_b="gelu-1l")
+    assert [len(maps(at, number)) for number in range(2)] == [2, 3]
+    name = charts(at)[1]["layout"]["title"]["text"]
+    assert name.startswith("attention of L0H") and "A has 2 x 4 values" in told(at)
+    head = int(name[-1])
+    for model_name, shown in zip(("induction-2l", "gelu-1l"), maps(at, 1), strict=False):
+        model = load(model_name, device="cpu")
+        weights = patterns(model, model.tokenize(prompt).tensor()).weights
+        np.testing.assert_allclose(shown, weights[0, 0, head].numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown", "words"),
+    [
+        ({"prompt": "a b c", "prompt_b": "a c b"}, 2, "Induction is not defined on A and B: no"),
+        ({"prompt": "a b a", "prompt_b": "a c b"}, 2, "Induction is not defined on B: no token"),
+        ({"prompt": "a b c a", "prompt_b": "a c b a", "head": "L9H9"}, 1, "A: the address asks"),
+        ({"prompt": "a b c a", "model_b": "text-1l", "head": "L1H3"}, 1, "B: the address asks"),
+        ({"prompt": "a b c a", "prompt_b": "a c b a", "head": "best"}, 1, "should read L5H1"),
+        (
+            {"on": "Lens", "model": "text-1l", "model_b": BY_HAND, "prompt": "a b c"}
+            | {"follow": "the"},
+            1,
+            "No token is followed. B: 'the' is not in this model's vocabulary",
+        ),
+    ],
+)
+def test_what_a_side_has_not_is_told_below_what_both_have(
+    address: dict[str, str], shown: int, words: str
+) -> None:
+    at = opened("Compare", **address)
+    assert words in re.sub(r"\\(.)", r"\1", told(at)) and not at.error
+    assert len(charts(at)) == shown
 
 
 def test_two_models_on_a_task() -> None:
@@ -101,6 +161,7 @@ def test_two_models_on_a_task() -> None:
         model = load(str(checkpoints()[name]), device="cpu")
         pairs = task("induction").pairs(model, 3, 0, corruption="next")
         effects = sweep(model, pairs, "z", places="all").effects()
+        assert charts(at)[0]["layout"]["xaxis"]["title"]["text"] == "head"
         np.testing.assert_allclose(shown, effects.mean[:, :, 0].numpy(), atol=1e-5)
     np.testing.assert_allclose(found[2], found[0] - found[1], atol=1e-5)
 
@@ -118,14 +179,14 @@ def test_one_dictionary_on_two_prompts() -> None:
     ("address", "words"),
     [
         ({"prompt": "a b c a b"}, "A and B are the same"),
-        ({"prompt": "a b c", "prompt_b": "a b"}, "A has 4 rows (query) and 4 columns (key), B 3 a"),
-        ({"prompt": "a b c", "model_b": "text-1l", "head": "L1H3"}, "asks for head L1H3"),
+        ({"prompt": "a b c", "prompt_b": "a b"}, "A has 4 x 4 values (query x key), B 3 x 3; only"),
         ({"prompt": "a b c", "model_b": "nothing@5"}, "neither built in nor a folder here"),
         ({"on": "Lens", "prompt": "a b c", "prompt_b": "a b", "follow": "zz"}, "zz"),
         ({"on": "Patching", "task": "induction", "task_b": "capitals"}, "capitals"),
         ({"on": "SAE", "prompt": "a b c", "prompt_b": "a b"}, "A side has no dictionary"),
         ({"on": "everything"}, "asks for on “everything”"),
         ({"prompt": "a b c", "prompt_b": "a c b", "score": "beauty"}, "asks for score “beauty”"),
+        ({"on": "Lens", "prompt": "a b", "prompt_b": "a c", "value": "x"}, "asks for value “x”"),
     ],
 )
 def test_what_has_no_comparison_is_told(address: dict[str, str], words: str) -> None:
@@ -133,29 +194,59 @@ def test_what_has_no_comparison_is_told(address: dict[str, str], words: str) -> 
     assert words in re.sub(r"\\(.)", r"\1", told(at))
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        {"model": EARLY, "model_b": LATE, "input": "random tokens", "length": "9"},
-        {"on": "Lens", "prompt": "a b c a b", "prompt_b": "a b d a b", "follow": "c"},
-        {"on": "Patching", "task": "induction", "n": "2", "model": EARLY, "model_b": LATE},
-        {"on": "SAE", "model": "othello-6x6", "prompt": "c2 b2 b3", "prompt_b": "c2 d2 e2"},
-    ],
-)
-def test_the_script_gives_the_numbers_of_the_table(
-    address: dict[str, str], export, tmp_path: Path
-) -> None:
-    found = export(**address)
-    path = tmp_path / "script.py"
-    path.write_text(found.script)
-    made: dict[str, Any] = runpy.run_path(str(path))
-    (*_, last) = found.tables  # of several pictures, what the script leaves is the last one's
-    header, *rows = csv.reader(io.StringIO(found.csv(last)))
-    assert header == ["row", "column", "A", "B", "difference"]
-    table = np.array([[float(value) for value in row[2:]] for row in rows])
-    for column, name in enumerate(("a", "b", "difference")):
-        np.testing.assert_allclose(np.ravel(made[name]), table[:, column], atol=1e-4)
-    assert "<html" in found.html() and "cdn" not in found.html().split("<body>")[0]
+RUN = """
+import runpy, sys, numpy
+for script in sys.argv[1:]:
+    found = runpy.run_path(script)
+    for side in ("a", "b", "difference"):
+        numpy.savez(f"{script} {side}.npz", **found[side])
+"""
+
+
+def test_the_scripts_give_the_numbers_of_the_tables(export, tmp_path: Path) -> None:
+    """As they are, in a fresh interpreter."""
+    prompts = {"prompt": "a b c a b", "prompt_b": "a b d a b"}
+    task = {"on": "Patching", "task": "induction", "n": "2"}
+    games = {"on": "SAE", "model": "othello-6x6", "prompt": "c2 b2 b3", "prompt_b": "c2 d2 e2"}
+    views = [
+        export(model=EARLY, model_b=LATE, input="random tokens", length="9"),
+        export(model=EARLY, prompt="a b c", prompt_b="a c b a"),
+        export(on="Lens", follow="c", value="entropy", **prompts),
+        export(model=EARLY, model_b=LATE, site="z", **task),
+        export(**games),
+    ]
+    paths = [tmp_path / f"script{number}.py" for number in range(len(views))]
+    for path, view in zip(paths, views, strict=True):
+        path.write_text(view.script, encoding="utf-8")
+        assert view.script.count("model = load(") == 2, "each side's once"
+    command = [sys.executable, "-W", "ignore", "-c", RUN, *map(str, paths)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "largest difference" in done.stdout
+    for path, view in zip(paths, views, strict=True):
+        sides = [np.load(f"{path} {side}.npz") for side in ("a", "b", "difference")]
+        for what in view.tables:
+            header, *rows = csv.reader(io.StringIO(view.csv(what)))
+            assert header == ["row", "column", "A", "B", "difference"]
+            for column, side in enumerate(sides):
+                kept = [float(row[2 + column]) for row in rows if row[2 + column]]
+                made = np.ravel(side[what]) if what in side else []
+                np.testing.assert_allclose(made, kept, atol=1e-4, err_msg=f"{path} {what}")
+        assert "<html" in view.html() and "cdn" not in view.html().split("<body>")[0]
+
+
+def test_latents_of_two_dictionaries_have_no_difference(export, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(listed_saes()["othello-6x6-3-topk"], other)
+    games = {"on": "SAE", "model": "othello-6x6", "prompt": "c2 b2 b3", "prompt_b": "c2 d2 e2"}
+    games["sae_b"] = str(other)
+    at = opened("Compare", **games)
+    assert "No difference is shown: the sides have latents of two dictionaries" in told(at)
+    assert len(charts(at)[0]["data"]) == 2
+    found = export(**games)
+    assert "for what in []" in found.script
+    (rows,) = (list(csv.reader(io.StringIO(found.csv(name)))) for name in found.tables)
+    assert all(row[-1] in ("", "difference") for row in rows)
 
 
 def test_figures_take_sides_apart() -> None:
@@ -174,8 +265,21 @@ def test_figures_take_sides_apart() -> None:
     assert len(bars.data) == 2, "rows of two dictionaries have no difference"
 
 
-def test_an_undefined_value_stays_undefined() -> None:
+def test_an_undefined_value_is_grey_and_no_zero() -> None:
     nan = torch.full((1, 2), torch.nan).numpy()
     a = Side("A", nan, ["r"], ["u", "v"])
     figure: Any = sides(a, a, axes=("row", "column"), what="value", title="t")
-    assert [trace.zmax for trace in figure.data] == [1.0, 1.0, 1.0]
+    assert [trace.zmax for trace in figure.data[::2]] == [1.0, 1.0, 1.0]
+    assert all((trace.z == 1).all() for trace in figure.data[1::2]), "grey over each"
+
+
+def test_words_are_cut_to_their_cells() -> None:
+    def texts(columns: int) -> Any:
+        said = [["<internationalisation>"] * columns]
+        side = Side("A", np.ones((1, columns)), ["r"], ["c"] * columns, said)
+        how: Any = {"axes": ("row", "column"), "what": "value", "title": "t"}
+        figure: Any = sides(side, side, **how, words=True)
+        return [trace.text for trace in figure.data]
+
+    assert [text[0][0] for text in texts(7)] == ["&lt;interna"] * 2
+    assert texts(40) == [None, None], "a letter would say nothing; the hover tells"

@@ -62,11 +62,11 @@ def _charts(on: str, a: Place, b: Place) -> None:
         st.plotly_chart(
             figure, key=f"chart {number}", config=exports.camera(a.made, f"compare {picture.what}")
         )
-        if picture.apart:
-            st.info(state.plain(f"no difference is shown: {picture.apart}."))
+        for note in picture.notes:
+            st.info(f"{state.plain(note)}.")
     told = state.literal("; ".join(f"{place.letter}: {place.made.note}" for place in (a, b)))
     st.caption(
-        f"{told}. A and B share a scale; the difference, A less B, has its own, about 0. The "
-        "address of this page is its permalink."
+        f"{told}. A and B share a scale; the difference, A less B, has its own, about 0. "
+        "The address of this page is its permalink."
     )
     exports.offer(compare_export(pictures, figures, a, b))

@@ -15,12 +15,15 @@ from workbench.figures.layout import (
     FADING,
     GREY,
     MONO,
+    SEQUENTIAL,
     check_labels,
     escaped,
+    grey_where_undefined,
 )
 
 _LINE = {"showline": True, "mirror": True, "linecolor": GREY, "showgrid": False, "zeroline": False}
 _DOWN, _ACROSS = 40, 16  # labels of an axis, beyond which not each is written
+_LETTERS, _FEWEST = 56, 3  # in a row of cells of one of two panels; in a cell, to say anything
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,28 @@ class Side:
 
 
 def sides(
-    a: Side, b: Side, *, axes: tuple[str, str], what: str, title: str, signed: bool = False
+    a: Side,
+    b: Side,
+    *,
+    axes: tuple[str, str],
+    what: str,
+    title: str,
+    signed: bool = False,
+    words: bool = False,
 ) -> go.Figure:
     """A, B and, where their values have one shape, A less B: heatmaps side by side.
 
     A and B share a scale, from 0 or, `signed`, about it; the difference has its own, about 0.
+    With `words`, what a side says is written in its cells as far as it fits, and there are only
+    two. What is not defined is grey.
     """
     for side in (a, b):
         check_labels(side.name, side.values, side.rows, side.columns)
     shown = [a, b]
-    if a.values.shape == b.values.shape:
+    if a.values.shape == b.values.shape and not words:
         shown.append(less(a, b))
     figure = _panels(shown)
+    layout: Any = figure.layout
     most = max(_largest(a), _largest(b)) or 1.0
     for place, side in enumerate(shown):
         apart = place == 2
@@ -56,20 +69,23 @@ def sides(
                 z=side.values,
                 zmin=-limit if signed or apart else 0,
                 zmax=limit,
-                colorscale=DIVERGING if signed or apart else FADING,
+                colorscale=_colours(diverging=signed or apart, words=words),
                 customdata=_told(side),
                 hovertemplate=f"%{{customdata}}<br>{escaped(what)}: %{{z:.4f}}<extra></extra>",
                 showscale=place > 0,  # the first has the second's
                 colorbar={
-                    "x": figure.layout[f"xaxis{place + 1}"].domain[1] if place else 0,
+                    "x": layout[f"xaxis{place + 1}"].domain[1] if place else 0,
                     "xpad": 5,
                     "thickness": 10,
                     "tickfont": {"size": 10},
                 },
+                **(_written(side) if words else {}),
             ),
             1,
             place + 1,
         )
+        if np.isnan(side.values).any():
+            grey_where_undefined(figure, side.values, row=1, col=place + 1)
         across, down = _axis(side.columns, _ACROSS), _axis(side.rows, _DOWN)
         ends = [-0.5, len(side.columns) - 0.5], [len(side.rows) - 0.5, -0.5]
         figure.update_xaxes(
@@ -151,6 +167,23 @@ def _told(side: Side) -> list[list[str]]:
             for line in zip(cells, side.said, strict=True)
         ]
     return [[escaped(cell) for cell in line] for line in cells]
+
+
+def _colours(*, diverging: bool, words: bool) -> Any:
+    """Words are set off from a colour that is there, not from what lies behind it."""
+    return DIVERGING if diverging else SEQUENTIAL if words else FADING
+
+
+def _written(side: Side) -> dict[str, Any]:
+    """The words of the cells, cut to what a cell has room for; none where that says nothing."""
+    room = _LETTERS // len(side.columns)
+    if side.said is None or room < _FEWEST:
+        return {}
+    return {
+        "text": [[escaped(word[:room]) for word in row] for row in side.said],
+        "texttemplate": "%{text}",
+        "textfont": {"family": MONO, "size": 10},
+    }
 
 
 def _axis(labels: Sequence[str], most: int) -> dict[str, Any]:
