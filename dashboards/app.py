@@ -6,10 +6,14 @@ from dashboards import limits, state, study, tour
 from dashboards.navigation import pages, sections
 from dashboards.preload import preload
 
-# Streamlit leaves 6rem above the title; a workbench needs the room.
+# Streamlit leaves 6rem above the title; a workbench needs the room. The sidebar shows all pages and
+# the model's box within 800 pixels.
 # Captions, and white on the dark theme's primary colour, are below what WCAG AA asks of contrast.
 STYLE = """<style>
 .stMainBlockContainer{padding-top:2.5rem;padding-bottom:2rem}
+a[data-testid=stSidebarNavLink]{padding-block:0;margin-block:0;line-height:1.5rem}
+header[data-testid=stNavSectionHeader]{margin-top:0;padding-block:.2rem 0}
+div[data-testid=stSidebarHeader]{height:2.2rem}
 div[data-testid=stCaptionContainer]{color:inherit;opacity:.8}
 button[data-testid=stBaseButton-primary],a[data-testid=stBaseLinkButton-primary]{
   color:light-dark(#fff,#000)

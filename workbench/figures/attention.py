@@ -9,7 +9,7 @@ from jaxtyping import Float
 from workbench.figures.layout import (
     DIVERGING,
     FADING,
-    SEQUENTIAL,
+    GREY,
     check_labels,
     escaped,
     frame,
@@ -60,13 +60,17 @@ def pattern(
             z=weights,
             zmin=-limit if signed else 0,
             zmax=limit,
-            colorscale=DIVERGING if signed else SEQUENTIAL,
+            colorscale=DIVERGING if signed else FADING,
             customdata=[[escaped(f"{query} → {key}") for key in tokens] for query in tokens],
             hovertemplate="%{customdata}: %{z:.4f}<extra></extra>",
             colorbar={"title": {"text": "attention"}},
         )
     )
     frame(figure, title, side=max(500, 16 * len(tokens)))
+    # Cells near 0 are the page's own colour.
+    line = {"showgrid": False, "zeroline": False, "showline": True, "mirror": True}
+    figure.update_xaxes(linecolor=GREY, **line)
+    figure.update_yaxes(linecolor=GREY, **line)
     token_axis(figure.update_xaxes, tokens, "key (attended to)", tickangle=-60)
     token_axis(figure.update_yaxes, tokens, "query (attends from)", autorange="reversed")
     return figure
