@@ -15,6 +15,7 @@ from workbench.labs.grokking.checkpoints import read_weights
 from workbench.labs.superposition.checkpoint import save_tensors, toy_from
 from workbench.labs.tensors import read_tensors
 from workbench.models import load
+from workbench.models.foreign import read_foreign
 from workbench.models.native import Shape, network, save_native
 from workbench.models.smollm2 import SPECIAL, convert
 from workbench.models.tokens import Labels
@@ -28,6 +29,7 @@ def targets(case: Case, made: Path) -> Iterator[Target]:
         "safetensors", case, [_tensors(made)], lambda at: read_tensors(at / "some.safetensors")
     )
     yield folder_target("model, native", case, _native(made), lambda at: load(str(at)))
+    yield folder_target("model, other code's", case, [_old(made)], _read_old)
     yield folder_target("model, Hub's folder", case, [files_in(tiny(made))], _load_whole)
     yield folder_target("GGUF", case, [{"m.gguf": gguf(made)}], _converted, fresh=True)
     yield folder_target("lab: grokking, folder", case, _grokking(made), read_weights)
@@ -70,6 +72,23 @@ def _native(made: Path) -> list[Files]:
         save_native(made / name, shape, labels, weights, {"about": name})
         found.append(files_in(made / name))
     return found
+
+
+def _old(made: Path) -> Files:
+    """A transformer of two layers of attention as TransformerLens had them."""
+    shapes = {"embed.W_E": (5, 8), "pos_embed.W_pos": (6, 8), "ln_final.w": (8,)}
+    shapes |= {"ln_final.b": (8,), "unembed.W_U": (8, 5), "unembed.b_U": (5,)}
+    for at in ("blocks.0.", "blocks.1."):
+        shapes |= {f"{at}attn.W_{name}": (2, 8, 4) for name in "QKV"}
+        shapes |= {f"{at}attn.b_{name}": (2, 4) for name in "QKV"}
+        shapes |= {f"{at}attn.W_O": (2, 4, 8), f"{at}attn.b_O": (8,)}
+        shapes |= {f"{at}ln1.{part}": (8,) for part in "wb"}
+    save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, made / "old")
+    return {"old.safetensors": (made / "old").read_bytes()}
+
+
+def _read_old(folder: Path) -> None:
+    read_foreign(folder / "old.safetensors", "TransformerLens")
 
 
 def tiny(made: Path) -> Path:
