@@ -17,11 +17,12 @@ test: .venv/.dev ## run the tests; says what was left out and why
 test-faults: .venv/.dev ## kill, starve and damage long jobs, 100 rounds, and report; `make test` does 5
 	$(BIN)/python -m pytest tests/faults --fault-rounds=100
 
-fuzz: .venv/.dev ## a million hostile inputs over all readers, and report; `make test` does 1,300
+fuzz: .venv/.dev ## a million hostile inputs over all readers, and report; `make test` does 1,400
 	$(BIN)/python -m tests.fuzz
 
 test-tl4: .venv-tl4/.done ## the tests beside TransformerLens 4, for which there is no SAELens yet
 	.venv-tl4/bin/python -m pytest --ignore tests/faults --ignore tests/notebooks \
+		$(addprefix --ignore tests/test_,fuzz.py packaging.py) \
 		$(addprefix --ignore tests/test_sae_,curves.py foreign.py saved.py training.py)
 
 lint: .venv/.dev ## ruff, pyright, the import contract; checks, never fixes

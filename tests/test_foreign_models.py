@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformer_lens
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -30,13 +29,14 @@ def random_weights(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[st
 
 def hooked(**changes: object) -> Any:
     """A transformer of the old sort, every parameter drawn."""
-    if not hasattr(transformer_lens, "HookedTransformer"):
+    try:
+        from transformer_lens import HookedTransformer, HookedTransformerConfig
+    except ImportError:
         pytest.skip("TransformerLens 4 has no HookedTransformer to compare with")
     sizes = {**SIZES, "d_head": 4, "act_fn": "gelu", "d_mlp": 20, "normalization_type": "LN"}
     config: Any = {**sizes, **changes}
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        made = transformer_lens.HookedTransformerConfig(**config)
-        model = transformer_lens.HookedTransformer(made)
+        model = HookedTransformer(HookedTransformerConfig(**config))
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

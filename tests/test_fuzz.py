@@ -24,7 +24,7 @@ from workbench.models.gguf_header import check_header
 
 def test_a_few_of_every_reader(tmp_path: Path):
     """In a process of its own, with limits of its own."""
-    asked = ("--inputs", "1300", "--processes", "1", "--json", str(tmp_path / "fuzz.json"))
+    asked = ("--inputs", "1400", "--processes", "1", "--json", str(tmp_path / "fuzz.json"))
     found = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", *asked, "--keep", str(tmp_path / "kept")],
         capture_output=True,

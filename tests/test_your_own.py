@@ -1,49 +1,120 @@
-"""The examples of docs/your-own, each page run from nothing, as a reader would."""
+"""The examples of docs/your-own, each page done from nothing, as a reader would.
 
+What a page shows as output is what came: `...` stands for anything, spaces may differ. Output that
+begins with `workbench: ` is a refusal, of exit code 2.
+"""
+
+import doctest
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 PAGES = sorted((Path(__file__).parent.parent / "docs" / "your-own").glob("*.md"))
-_BLOCK = re.compile(r"^```(python|bash|toml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_STEP = re.compile(
+    r"^```(python|bash|toml)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
+)
 _FILE = re.compile(r"# file: (\S+)\n")
+_ALIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+_REFUSED = "workbench: "
 
 
-def blocks(page: Path) -> list[tuple[str, str]]:
-    return [(found[1], found[2]) for found in _BLOCK.finditer(page.read_text(encoding="utf-8"))]
+def steps(page: Path) -> list[tuple[str, str, str]]:
+    """Language, block and the output shown below it, if any."""
+    return _STEP.findall(page.read_text(encoding="utf-8"))
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder and home; `workbench` and `python` are this environment's."""
-    (tmp_path / "bin").mkdir()
-    for name, words in {"workbench": " -m workbench", "python": ""}.items():
-        script = tmp_path / "bin" / name
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
-        script.chmod(0o755)
-    pip = tmp_path / "bin" / "pip"
-    pip.write_text("#!/bin/sh\n")  # see `_installed`
-    pip.chmod(0o755)
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PYTHONPATH", f"{work}:{Path(__file__).parent.parent}")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield work
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_example_runs(page: Path, tmp_path: Path) -> None:
+    """In a process, folder and home of its own."""
+    (work := tmp_path / "work").mkdir()
+    root = Path(__file__).parent.parent
+    surroundings = {
+        "WORKBENCH_HOME": str(tmp_path / "home"),
+        "PYTHONPATH": f"{work}:{root}",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "100",
+    }
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__, str(page)],
+        cwd=work,
+        env=os.environ | surroundings,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert found.returncode == 0, found.stderr[-6000:]
+    assert found.stdout == "to the end\n", "a step ended the process"
 
 
-def _installed(folder: Path) -> None:
-    """What `pip install -e .` leaves of a pyproject.toml: its entry points."""
-    told = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    info = folder / f"{told['name'].replace('-', '_')}-{told['version']}.dist-info"
-    info.mkdir(exist_ok=True)
+def test_every_page_has_an_example() -> None:
+    assert [page.stem for page in PAGES if not steps(page)] == ["index"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_output_is_of_a_block(page: Path) -> None:
+    shown = page.read_text(encoding="utf-8").count("```text\n")
+    assert shown == sum(1 for *_, output in steps(page) if output)
+
+
+def follow(page: Path) -> None:
+    """Do all steps in this process: a new one needs five seconds for each command."""
+    names: dict[str, object] = {}
+    for language, text, shown in steps(page):
+        with redirect_stdout(StringIO()) as said, redirect_stderr(said):
+            code = _do(language, text, names)
+        expected = 2 if shown.startswith(_REFUSED) else 0
+        assert code == expected, f"exit code {code}\n{text}\n{said.getvalue()}"
+        alike = not shown or doctest.OutputChecker().check_output(shown, said.getvalue(), _ALIKE)
+        assert alike, f"{text}\nshows\n{shown}\nbut says\n{said.getvalue()}"
+
+
+def _do(language: str, text: str, names: dict[str, object]) -> int:
+    if named := _FILE.match(text):
+        Path(named[1]).write_text(text[named.end() :], encoding="utf-8")
+    elif language == "python":
+        exec(compile(text, "page", "exec"), names)
+    else:
+        return _shell(text)
+    return 0
+
+
+def _shell(text: str) -> int:
+    """The exit code of the first lines that fail, or 0."""
+    from workbench.__main__ import main
+
+    lines = text.replace("\\\n", " ").splitlines(keepends=True)
+    for ours, group in groupby(lines, key=lambda line: line.startswith("workbench ")):
+        some = list(group)
+        codes = [main(shlex.split(line)[1:]) for line in some] if ours else [_bash("".join(some))]
+        if any(codes):
+            return max(codes)
+    return 0
+
+
+def _bash(text: str) -> int:
+    if "pip install -e .\n" in text:
+        _install()
+        text = text.replace("pip install -e .\n", "")
+    found = subprocess.run(["bash", "-e"], input=text, capture_output=True, text=True, check=False)
+    print(found.stdout, found.stderr, sep="", end="")  # noqa: T201
+    return found.returncode
+
+
+def _install() -> None:
+    """What pip leaves of the pyproject.toml here: its entry points. It would fetch setuptools."""
+    told = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    info = Path(f"{told['name'].replace('-', '_')}-{told['version']}.dist-info")
+    info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {told['name']}\nVersion: 1\n")
     lines = []
     for group, named in told["entry-points"].items():
@@ -51,28 +122,6 @@ def _installed(folder: Path) -> None:
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
 
 
-def _run(words: list[str], folder: Path, text: str) -> None:
-    found = subprocess.run(
-        words, cwd=folder, input=text, capture_output=True, text=True, timeout=300
-    )
-    assert found.returncode == 0, f"{text}\n{found.stdout[-1500:]}\n{found.stderr[-3000:]}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_example_runs(page: Path, folder: Path) -> None:
-    """Blocks in their order; Python blocks go on where the last one stopped."""
-    said = ""
-    for kind, text in blocks(page):
-        if named := _FILE.match(text):
-            (folder / named[1]).write_text(text[named.end() :])
-        elif kind == "bash":
-            if "pip install -e ." in text:
-                _installed(folder)
-            _run(["bash", "-e"], folder, text)
-        else:
-            said += text
-            _run([sys.executable, "-W", "ignore", "-"], folder, said)
-
-
-def test_every_page_has_an_example() -> None:
-    assert [page.stem for page in PAGES if not blocks(page)] == ["index"]
+if __name__ == "__main__":
+    follow(Path(sys.argv[1]))
+    print("to the end")  # noqa: T201
