@@ -90,15 +90,22 @@ def _do(language: str, text: str, names: dict[str, object]) -> int:
 
 def _shell(text: str) -> int:
     """The exit code of the first lines that fail, or 0."""
-    from workbench.__main__ import main
-
     lines = text.replace("\\\n", " ").splitlines(keepends=True)
     for ours, group in groupby(lines, key=lambda line: line.startswith("workbench ")):
         some = list(group)
-        codes = [main(shlex.split(line)[1:]) for line in some] if ours else [_bash("".join(some))]
+        codes = [_workbench(line) for line in some] if ours else [_bash("".join(some))]
         if any(codes):
             return max(codes)
     return 0
+
+
+def _workbench(line: str) -> int:
+    from workbench.__main__ import main
+
+    try:
+        return main(shlex.split(line)[1:])
+    except SystemExit as ended:  # argparse's, after its help or a refusal
+        return int(ended.code or 0)
 
 
 def _bash(text: str) -> int:
