@@ -9,6 +9,7 @@ from dashboards.preload import preload
 # Streamlit leaves 6rem above the title; a workbench needs the room. The sidebar shows all pages and
 # the model's box within 800 pixels.
 # Captions, and white on the dark theme's primary colour, are below what WCAG AA asks of contrast.
+# Segmented controls, tables and the page's scrolling area do not show that they have the focus.
 STYLE = """<style>
 .stMainBlockContainer{padding-top:2.5rem;padding-bottom:2rem}
 a[data-testid=stSidebarNavLink]{padding-block:0;margin-block:0;line-height:1.5rem}
@@ -18,6 +19,7 @@ div[data-testid=stCaptionContainer]{color:inherit;opacity:.8}
 button[data-testid=stBaseButton-primary],a[data-testid=stBaseLinkButton-primary]{
   color:light-dark(#fff,#000)
 }
+:is(main,canvas,button[data-variant]):focus-visible{outline:auto}
 </style>"""
 
 

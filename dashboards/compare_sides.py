@@ -11,6 +11,7 @@ from dashboards.patching_pairs import PairsAsked
 from dashboards.prompts import Asked
 from dashboards.state import Choice
 from dashboards.training_view import trainings
+from workbench.errors import InputError
 from workbench.registry import listed
 
 if TYPE_CHECKING:  # torch must not load before it is needed
@@ -72,5 +73,13 @@ def names() -> list[str]:
 
 def chosen(choice: Choice, name: str) -> Choice:
     """The same settings for another model; a checkpoint is loaded from its folder."""
-    folder = checkpoints().get(name) if "@" in name else None
-    return replace(choice, model=str(folder or name))
+    ladder, at, _ = name.partition("@")
+    if not at:
+        return replace(choice, model=name)
+    known = checkpoints()
+    steps = [one.removeprefix(ladder + at) for one in known if one.startswith(ladder + at)]
+    if steps and name not in known:
+        raise InputError(
+            f"no checkpoint is called {name}; {ladder} has those of steps {', '.join(steps)}"
+        )
+    return replace(choice, model=str(known.get(name, name)))

@@ -18,6 +18,7 @@ NOTEBOOKS: Mapping[str, str] = {
     "Neurons": "12-softmax-linear-units",
     "Induction": "08-circuits-framework",
     "Training": "16-where-to-go",
+    "Compare": "08-circuits-framework",
     "Othello": "14-othello-gpt",
     "Superposition": "11-superposition",
     "Double descent": "11-superposition",

@@ -83,6 +83,12 @@ def test_two_checkpoints_of_a_ladder() -> None:
     assert expected[0][0].max() < 0.15 < 0.5 < expected[1][0].max(), "induction appears between"
 
 
+def test_an_unknown_checkpoint_is_told_with_those_that_are() -> None:
+    at = opened("Compare", model="induction-2l@7", model_b=LATE, on="Attention")
+    said = " ".join(one.value for one in (*at.error, *at.warning, *at.info))
+    assert "No checkpoint is called induction-2l@7" in said and "steps 0, 50, " in said
+
+
 def test_two_prompts_on_the_lens() -> None:
     at = opened("Compare", on="Lens", prompt="a b c a b", prompt_b="a b d a b", follow="d")
     model = load(BY_HAND, device="cpu")

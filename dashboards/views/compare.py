@@ -31,6 +31,8 @@ def page() -> None:
             help="NAME@STEP is a checkpoint of a ladder; or type a folder or a Hub name.",
         )
     other = first.model if second in (None, SAME) else str(second)
+    with state.plain_errors():
+        choices = [chosen(first, name) for name in (first.model, other)]
     asked = compare_box.questions(on)
     if asked is None:
         return
@@ -38,8 +40,9 @@ def page() -> None:
         st.info("A and B are the same: give B another model, a checkpoint or another prompt.")
         return
     places = []
-    for letter, name, question in zip("AB", (first.model, other), asked, strict=True):
-        choice = chosen(first, name)
+    for letter, name, choice, question in zip(
+        "AB", (first.model, other), choices, asked, strict=True
+    ):
         model = state.model(choice)
         with state.plain_errors():
             of_model = compare_box.asked_of(model, question)
