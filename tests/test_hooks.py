@@ -181,6 +181,17 @@ def test_edits_apply_in_order_and_to_globs(tiny, ids) -> None:
     assert ran.receipt.fired == {Site("z", layer): 1 for layer in range(3)}
 
 
+def test_an_edit_that_runs_the_model_is_told(tiny, ids) -> None:
+    def nested(x: Tensor) -> Tensor:
+        run(tiny, ids)
+        return x
+
+    clean = logits(run(tiny, ids))
+    with pytest.raises(InputError, match="is run inside an edit of the same model"):
+        run(tiny, ids, edit=Edit("0.resid_post", nested))
+    assert_close(logits(run(tiny, ids)), clean, rtol=0, atol=0)
+
+
 def test_an_edit_may_write_in_place(tiny, ids, also) -> None:
     """What it got is a copy: an edit of one prompt leaves the read of the clean run alone."""
     model = tiny("llama")

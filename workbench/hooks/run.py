@@ -1,6 +1,7 @@
 """`run`: one forward pass with activations read and edited, and a receipt of what happened."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -86,9 +87,9 @@ def run(
     `logits_of` only these tokens of the vocabulary.
 
     Raises `InputError` for a site that the model lacks or that lies below `start`, tokens
-    outside the vocabulary or the context, a mask with gaps, an edit that lies above the stop,
-    and one that returns another shape, dtype, device or nothing. Hooks are gone afterwards,
-    whatever happens.
+    outside the vocabulary or the context, a mask with gaps, and an edit that lies above the
+    stop, runs the model itself, or returns another shape, dtype, device or nothing. Hooks are
+    gone afterwards, whatever happens.
     """
     check_tokens(model, tokens, before=past.length if past else 0)
     edits = (edit,) if isinstance(edit, Edit) else tuple(edit)
@@ -100,7 +101,7 @@ def run(
     columns = columns_of(tokens, logits_at, mask)
     few = columns is not None or logits_of is not None
     check_few(few, logits_of, model.architecture.d_vocab, wanted)
-    with model.lock, torch.set_grad_enabled(grad):
+    with model.lock, _alone(model), torch.set_grad_enabled(grad):
         real = None if mask is None else mask[:, -tokens.shape[1] :].to(model.device)
         state = _plan(wanted, list(zip(edits, places, strict=True)), stop, real)
         road = _road(model, state)
@@ -135,6 +136,20 @@ def run(
 
 
 _LOGITS = Site("logits")
+_RUNNING: set[int] = set()
+
+
+@contextmanager
+def _alone(model: Model) -> Iterator[None]:
+    """Refuses a forward inside another: the outer one's hooks would fire in it, and its edits."""
+    if id(model) in _RUNNING:
+        told = f"{model.name} is run inside an edit of the same model"
+        raise InputError(f"{told}; compute what the edit needs before, and hand it in")
+    _RUNNING.add(id(model))
+    try:
+        yield
+    finally:
+        _RUNNING.remove(id(model))
 
 
 def _check_settings(
