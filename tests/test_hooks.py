@@ -182,14 +182,16 @@ def test_edits_apply_in_order_and_to_globs(tiny, ids) -> None:
 
 
 def test_an_edit_that_runs_the_model_is_told(tiny, ids) -> None:
+    model = tiny("gpt2")
+
     def nested(x: Tensor) -> Tensor:
-        run(tiny, ids)
+        run(model, ids)
         return x
 
-    clean = logits(run(tiny, ids))
+    clean = logits(run(model, ids))
     with pytest.raises(InputError, match="is run inside an edit of the same model"):
-        run(tiny, ids, edit=Edit("0.resid_post", nested))
-    assert_close(logits(run(tiny, ids)), clean, rtol=0, atol=0)
+        run(model, ids, edit=Edit("0.resid_post", nested))
+    assert_close(logits(run(model, ids)), clean, rtol=0, atol=0)
 
 
 def test_an_edit_may_write_in_place(tiny, ids, also) -> None:
